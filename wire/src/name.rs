@@ -62,7 +62,9 @@ struct Grammar {
 impl Grammar {
     fn check(&self, text: &str) -> Result<(), NameError> {
         let fault = |reason| Err(NameError { kind: self.kind, reason });
-        let Some(first) = text.chars().next() else { return fault(Reason::Empty) };
+        let Some(first) = text.chars().next() else {
+            return fault(Reason::Empty);
+        };
         let (rest, allowed) = self.rest;
         if let Some((at, found)) = text.chars().enumerate().find(|(_, c)| !rest(*c)) {
             return fault(Reason::Character { found, at, allowed });
@@ -260,8 +262,30 @@ mod tests {
     #[test]
     fn what_could_mean_two_things_is_refused() {
         let hostile = [
-            "", " ", ".", "..", "a/b", "/", "../a", "a..b", "%2f", "a%2e", "a=b", "a\0b", "a\nb", "a b", "*", "+", "а", "ａ",
-            "a.", "a-", "-a", "é", "a\u{200d}b", "${A}",
+            "",
+            " ",
+            ".",
+            "..",
+            "a/b",
+            "/",
+            "../a",
+            "a..b",
+            "%2f",
+            "a%2e",
+            "a=b",
+            "a\0b",
+            "a\nb",
+            "a b",
+            "*",
+            "+",
+            "а",
+            "ａ",
+            "a.",
+            "a-",
+            "-a",
+            "é",
+            "a\u{200d}b",
+            "${A}",
         ];
         for text in hostile {
             assert!(StackName::parse(text).is_err(), "{text:?} was taken for a stack");

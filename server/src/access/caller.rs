@@ -1,0 +1,63 @@
+//! The caller: an authenticated principal with what it may do, for one request.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chandlery_wire::{Scope, Verb};
+
+/// Where a request came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    Tcp(SocketAddr),
+    /// A process on this host, by the credentials the kernel gave for it.
+    Unix {
+        pid: Option<i32>,
+        uid: u32,
+    },
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{}", address.ip()),
+            Self::Unix { pid: Some(pid), uid } => write!(f, "unix pid={pid} uid={uid}"),
+            Self::Unix { pid: None, uid } => write!(f, "unix uid={uid}"),
+        }
+    }
+}
+
+/// Remembers whether a request has its audit line, so that it gets exactly one.
+#[derive(Debug, Clone, Default)]
+pub struct Trail(Arc<AtomicBool>);
+
+impl Trail {
+    pub fn mark(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Every operation of the vault takes one first. Only the vault's authentication makes one that may do anything.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The token's id, or `anonymous`.
+    pub id: Arc<str>,
+    pub verbs: Arc<[Verb]>,
+    pub scopes: Arc<[Scope]>,
+    pub peer: Option<Peer>,
+    pub trail: Trail,
+}
+
+impl Caller {
+    /// A caller that showed no valid token. It may do nothing; it exists so that its refusal can be audited.
+    #[must_use]
+    pub fn anonymous(peer: Option<Peer>, trail: Trail) -> Self {
+        Self { id: "anonymous".into(), verbs: Arc::new([]), scopes: Arc::new([]), peer, trail }
+    }
+}

@@ -1,0 +1,7 @@
+//! Who asks, and what they may do. Pure: no I/O, no clock, no randomness.
+
+mod caller;
+mod policy;
+
+pub use caller::{Caller, Peer, Trail};
+pub use policy::{may, may_delegate, may_somewhere, may_use_grant, scope_of};
