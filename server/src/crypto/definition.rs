@@ -1,0 +1,95 @@
+//! Macs of the rows that are not encrypted: stacks, environments, tokens.
+
+use chandlery_wire::{EnvironmentName, RegionName, ServiceName, StackName};
+
+use super::error::Fault;
+use super::{IntegrityError, Keyring, Mac, MacKey, Transcript};
+
+const STACK_LABEL: &str = "chandlery/v1/stack";
+const ENVIRONMENT_LABEL: &str = "chandlery/v1/environment";
+const TOKEN_LABEL: &str = "chandlery/v1/token";
+
+/// A row whose every field is covered by one mac.
+///
+/// ```text
+/// stack       = HMAC-SHA-256(manifest key, transcript("chandlery/v1/stack", name, list(services)))
+/// environment = HMAC-SHA-256(manifest key, transcript("chandlery/v1/environment", stack, name, list(regions)))
+/// token       = HMAC-SHA-256(token key, transcript("chandlery/v1/token", id, hash, description, verbs, scopes,
+///               number(created), created by, optional(expires), optional(uses left), optional(revoked)))
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub enum Definition<'a> {
+    Stack { name: &'a StackName, services: &'a [ServiceName] },
+    Environment { stack: &'a StackName, name: &'a EnvironmentName, regions: &'a [RegionName] },
+    Token(TokenFields<'a>),
+}
+
+/// Everything that is stored of a token. Times are milliseconds since 1970-01-01 UTC.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenFields<'a> {
+    pub id: &'a str,
+    pub hash: &'a [u8; 32],
+    pub description: &'a str,
+    /// JSON, as it is stored.
+    pub verbs: &'a str,
+    /// JSON, as it is stored.
+    pub scopes: &'a str,
+    pub created: i64,
+    pub created_by: &'a str,
+    pub expires: Option<i64>,
+    pub uses_left: Option<u32>,
+    pub revoked: Option<i64>,
+}
+
+impl Definition<'_> {
+    #[must_use]
+    pub fn sign(&self, keyring: &Keyring) -> Mac {
+        self.key(keyring).sign(&self.transcript())
+    }
+
+    /// Checks that the row is as it was written.
+    ///
+    /// # Errors
+    /// Names the row.
+    pub fn verify(&self, keyring: &Keyring, mac: &Mac) -> Result<(), IntegrityError> {
+        match self.key(keyring).verify(&self.transcript(), mac) {
+            true => Ok(()),
+            false => Err(IntegrityError::new(self.record(), Fault::Row)),
+        }
+    }
+
+    fn record(&self) -> String {
+        match self {
+            Self::Stack { name, .. } => format!("stack {name}"),
+            Self::Environment { stack, name, .. } => format!("environment {stack}/{name}"),
+            Self::Token(token) => format!("token {}", token.id),
+        }
+    }
+
+    fn key<'k>(&self, keyring: &'k Keyring) -> &'k MacKey {
+        match self {
+            Self::Stack { .. } | Self::Environment { .. } => keyring.manifest_key(),
+            Self::Token(_) => keyring.token_key(),
+        }
+    }
+
+    fn transcript(&self) -> Transcript {
+        match self {
+            Self::Stack { name, services } => Transcript::new(STACK_LABEL).text(name.as_str()).list(services),
+            Self::Environment { stack, name, regions } => {
+                Transcript::new(ENVIRONMENT_LABEL).text(stack.as_str()).text(name.as_str()).list(regions)
+            }
+            Self::Token(token) => Transcript::new(TOKEN_LABEL)
+                .text(token.id)
+                .bytes(token.hash)
+                .text(token.description)
+                .text(token.verbs)
+                .text(token.scopes)
+                .number(token.created.cast_unsigned())
+                .text(token.created_by)
+                .optional(token.expires.map(i64::cast_unsigned))
+                .optional(token.uses_left.map(u64::from))
+                .optional(token.revoked.map(i64::cast_unsigned)),
+        }
+    }
+}
