@@ -1,0 +1,91 @@
+//! Docker, where there is one.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Output, Run, programs::workspace, skip};
+
+/// A `docker` command.
+#[must_use]
+pub fn docker(args: &[&str]) -> Run {
+    Run::new("/usr/bin/env").args(["docker"]).args(args).env("HOME", std::env::var_os("HOME").unwrap_or_default())
+}
+
+/// Whether the test can use Docker; says that it is skipped where it cannot.
+#[must_use]
+pub fn available(test: &str) -> bool {
+    let answer = docker(&["version", "--format", "{{.Server.Version}}"]).output();
+    if answer.code() != 0 {
+        skip(test, "no docker daemon");
+        return false;
+    }
+    true
+}
+
+/// The names of the images of `tests/images`, made if they are missing.
+#[derive(Debug, Clone)]
+pub struct Images {
+    pub shell: String,
+    pub redis: String,
+    pub mariadb: String,
+    pub python: String,
+}
+
+impl Images {
+    /// # Panics
+    /// If they cannot be made.
+    #[must_use]
+    pub fn build() -> Self {
+        let script = workspace().join("tests/images/build");
+        let home = std::env::var_os("HOME").unwrap_or_default();
+        Run::new(&script).env("HOME", &home).ok();
+        let names = Run::new(&script).args(["--names"]).env("HOME", &home).ok();
+        let named = |image: &str| {
+            let found = names.text().lines().find(|name| name.contains(&format!("/{image}:")));
+            found.unwrap_or_else(|| panic!("there is no image {image}")).to_owned()
+        };
+        Self { shell: named("shell"), redis: named("redis"), mariadb: named("mariadb"), python: named("python") }
+    }
+}
+
+/// One compose project; it is taken down, volumes and all, when it is dropped.
+#[derive(Debug)]
+pub struct Compose {
+    name: String,
+    files: Vec<PathBuf>,
+    env: Vec<(String, String)>,
+}
+
+impl Compose {
+    #[must_use]
+    pub fn new(name: &str, files: &[&Path], env: &[(&str, &str)]) -> Self {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { name: name.to_owned(), files: files.iter().map(|file| (*file).to_owned()).collect(), env }
+    }
+
+    /// `docker-compose`, or the plugin of newer Dockers.
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> Run {
+        let standalone = Run::new("/usr/bin/env").args(["sh", "-c", "command -v docker-compose"]).output().code() == 0;
+        let program: &[&str] = if standalone { &["docker-compose"] } else { &["docker", "compose"] };
+        let files = self.files.iter().flat_map(|file| ["-f".into(), file.as_os_str().to_owned()]);
+        let run = Run::new("/usr/bin/env").args(program).args(["-p", &self.name]).args(files).args(args);
+        let run = run.env("HOME", std::env::var_os("HOME").unwrap_or_default()).env("DOCKER_BUILDKIT", "0");
+        self.env.iter().fold(run, |run, (name, value)| run.env(name, value))
+    }
+}
+
+impl Drop for Compose {
+    fn drop(&mut self) {
+        drop(self.run(&["down", "--volumes", "--timeout", "2"]).output());
+    }
+}
+
+/// What a container printed, both streams of it.
+///
+/// # Panics
+/// If there is no such container.
+#[must_use]
+pub fn logs(container: &str) -> String {
+    let Output { stdout, stderr, .. } = docker(&["logs", container]).ok();
+    String::from_utf8_lossy(&stdout).into_owned() + &stderr
+}
