@@ -1,0 +1,23 @@
+//! What keeps plaintext in this process from lying around: no core dumps, not dumpable.
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+
+/// The core limit as it was found, to be given back to a command that is run.
+#[derive(Debug)]
+pub(crate) struct CoreLimit(Rlimit);
+
+/// Turns core dumps off for this process. It cannot fail for the limits it sets, and where a sandbox forbids it, the
+/// CLI still works: the limit is a second line of defence.
+pub(crate) fn no_core_dumps() -> CoreLimit {
+    let found = getrlimit(Resource::Core);
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: found.maximum });
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    CoreLimit(found)
+}
+
+impl CoreLimit {
+    /// Gives the limit back. The kernel makes a process dumpable again by itself when it execs.
+    pub(crate) fn restore(self) {
+        let _ = setrlimit(Resource::Core, self.0);
+    }
+}
