@@ -1,0 +1,52 @@
+//! Durations as people write them.
+
+use std::time::Duration;
+
+use super::Wrong;
+
+/// Reads `500ms`, `5s`, `2m`, `1h`, or a plain number of seconds. A typo is an error, never a default.
+///
+/// # Errors
+/// Says what a duration looks like.
+pub(crate) fn parse(text: &str) -> Result<Duration, Wrong> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit {
+        "ms" => Some(1),
+        "s" | "" => Some(1000),
+        "m" => Some(60 * 1000),
+        "h" => Some(60 * 60 * 1000),
+        _ => None,
+    };
+    // A day is more than anybody waits for a start, and less than what the arithmetic on deadlines can hold.
+    let total = number.parse::<u64>().ok().zip(milliseconds).and_then(|(number, unit)| number.checked_mul(unit));
+    match total {
+        Some(total) if total <= 24 * 60 * 60 * 1000 => Ok(Duration::from_millis(total)),
+        Some(_) => Err(("it is longer than a day".to_owned(), "write a duration of at most 24h".to_owned())),
+        None => Err((
+            format!("{text:?} is not a duration"),
+            "write a whole number with a unit, such as 500ms, 5s or 2m; a number alone is seconds".to_owned(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units_and_typos_are_errors() {
+        let milliseconds = |text| parse(text).unwrap().as_millis();
+        assert_eq!(milliseconds("500ms"), 500);
+        assert_eq!(milliseconds("5s"), 5000);
+        assert_eq!(milliseconds("2m"), 120_000);
+        assert_eq!(milliseconds("1h"), 3_600_000);
+        assert_eq!(milliseconds("30"), 30_000);
+        assert_eq!(milliseconds("0"), 0);
+        for typo in
+            ["", " 5", "5 s", "-1", "+7", "0.5", "5S", "abc", "s", "10o", "5s5", "99999999999999999999", "25h", "٣"]
+        {
+            assert!(parse(typo).is_err(), "{typo:?} was taken for a duration");
+        }
+    }
+}

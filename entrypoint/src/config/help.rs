@@ -1,0 +1,50 @@
+//! What `--help` and `--version` print.
+
+pub(super) fn version() -> String {
+    format!("chandlery-entrypoint {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+pub(super) fn text() -> String {
+    HELP.to_owned()
+}
+
+const HELP: &str = "\
+Gives a container its secrets and its environment, waits for what it needs, and becomes its app.
+
+Usage: chandlery-entrypoint [options] -- command [arguments]
+
+Every option has a variable, and beats it. No CHANDLERY_ variable reaches the app.
+  --addr URL           CHANDLERY_ADDR         https://host[:8420], unix:///path, or http:// on loopback
+                       CHANDLERY_TOKEN        the token; better in a file:
+  --token-file PATH    CHANDLERY_TOKEN_FILE   default: $CREDENTIALS_DIRECTORY/chandlery-token,
+                                              then /run/secrets/chandlery_token
+  --cacert PATH        CHANDLERY_CACERT       the server's CA: a path, or the PEM itself
+  --fingerprint PIN    CHANDLERY_FINGERPRINT  or sha256:<hex> of the CA's certificate
+  --stack NAME         CHANDLERY_STACK        required
+  --environment NAME   CHANDLERY_ENVIRONMENT  required
+  --region NAME        CHANDLERY_REGION       where the environment has regions
+  --service NAME       CHANDLERY_SERVICE      which service of the stack this is
+  --secrets-dir PATH   CHANDLERY_SECRETS_DIR  where files are placed [/run/secrets]
+  --timeout TIME       CHANDLERY_TIMEOUT      for the fetch with all its tries [30s]; 500ms, 5s, 2m
+  --allow-disk         CHANDLERY_ALLOW_DISK   place files though the directory is not in memory
+  --allow-name NAMES   CHANDLERY_ALLOW_NAMES  let the bundle set dangerous variables, such as PATH
+  --preserve NAMES     CHANDLERY_PRESERVE     keep the inherited value of these variables
+  --pristine           CHANDLERY_PRISTINE     inherit only PATH, HOME, HOSTNAME, USER, LOGNAME, TERM, TZ, LANG, LC_*
+  --verbose            CHANDLERY_VERBOSE      say on stderr where each value came from
+  --explain                                   show what a start would get, secrets masked, and start nothing
+  --help, --version
+
+Waiting, set here or in the bundle:
+  WAIT_HOSTS                 db:3306,cache:6379: start when all of them accept connections
+  WAIT_TIMEOUT               for all of it [30s]
+  WAIT_HOST_CONNECT_TIMEOUT  for one attempt [5s]
+  WAIT_SLEEP_INTERVAL        between attempts [10ms]
+
+Exit codes: the app's own, once it runs. Before that:
+    1  a defect of this program        7  the environment would be dangerous or too large
+    2  an option or variable is wrong  8  the server is not the one to be trusted
+    3  no answer before the deadline   124  WAIT_HOSTS not reachable in time
+    4  the server refused              126  the command cannot be executed
+    5  there is no such bundle         127  the command was not found
+    6  files cannot be placed          128+n  ended by signal n
+";

@@ -1,0 +1,223 @@
+//! The app's environment: what was inherited, what the bundle injects, and nothing of ours.
+
+use std::collections::HashSet;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use chandlery_wire::Bundle;
+
+use crate::config::Config;
+use crate::failure::{Exit, Failure};
+use crate::sys;
+
+/// What every variable of ours starts with. None of them reaches the app, the token least of all.
+const OURS: &str = "CHANDLERY_";
+
+/// Variables that make a program run other code, look elsewhere for it, or give away its keys. A store that many may
+/// write to must not become a way to run code everywhere, so the bundle sets them only where the container allows it.
+const DANGEROUS: [&str; 61] = [
+    // The search for programs, and shells.
+    "PATH",
+    "HOME",
+    "SHELL",
+    "IFS",
+    "ENV",
+    "BASH_ENV",
+    "BASHOPTS",
+    "SHELLOPTS",
+    "CDPATH",
+    "GLOBIGNORE",
+    "PS4",
+    "PROMPT_COMMAND",
+    "ZDOTDIR",
+    "FPATH",
+    // The C library.
+    "GCONV_PATH",
+    "GETCONF_DIR",
+    "GLIBC_TUNABLES",
+    "HOSTALIASES",
+    "LOCALDOMAIN",
+    "LOCPATH",
+    "MALLOC_TRACE",
+    "NLSPATH",
+    "RESOLV_HOST_CONF",
+    "RES_OPTIONS",
+    // Languages.
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "NODE_EXTRA_CA_CERTS",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "PYTHONHOME",
+    "PYTHONUSERBASE",
+    "PYTHONEXECUTABLE",
+    "PERL5LIB",
+    "PERL5OPT",
+    "PERL5DB",
+    "PERLLIB",
+    "RUBYOPT",
+    "RUBYLIB",
+    "JAVA_TOOL_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "_JAVA_OPTIONS",
+    "CLASSPATH",
+    "PHPRC",
+    "PHP_INI_SCAN_DIR",
+    "LUA_INIT",
+    "LUA_PATH",
+    "LUA_CPATH",
+    "ERL_AFLAGS",
+    "ERL_FLAGS",
+    "ERL_ZFLAGS",
+    "DOTNET_STARTUP_HOOKS",
+    "CORECLR_PROFILER_PATH",
+    // Programs that other programs start.
+    "EDITOR",
+    "VISUAL",
+    "PAGER",
+    "BROWSER",
+    "SSH_ASKPASS",
+    // TLS.
+    "OPENSSL_CONF",
+    "OPENSSL_ENGINES",
+    "OPENSSL_MODULES",
+    "SSLKEYLOGFILE",
+];
+/// Whole families of them.
+const DANGEROUS_PREFIXES: [&str; 7] =
+    ["LD_", "DYLD_", "GIT_SSH", "GIT_CONFIG", "GIT_EXEC", "GIT_ASKPASS", "GIT_EXTERNAL"];
+
+/// What `--pristine` leaves of the inherited environment: who, where, and in which language.
+const PRISTINE: [&str; 8] = ["PATH", "HOME", "HOSTNAME", "USER", "LOGNAME", "TERM", "TZ", "LANG"];
+const PRISTINE_PREFIX: &str = "LC_";
+
+/// The kernel's limits for one exec (execve(2), fs/exec.c): a single string, its NUL included; three quarters of 8 MiB
+/// or a quarter of the stack for all, but never less than 128 KiB.
+const MOST_OF_ONE: usize = 128 * 1024;
+const MOST_OF_ALL: u64 = 6 * 1024 * 1024;
+const LEAST_LIMIT: u64 = 128 * 1024;
+/// Kept free for what is not ours to count: the program's path, and an interpreter's line.
+const RESERVE: usize = 8 * 1024;
+
+/// The environment, complete. Names are unique.
+pub(crate) struct Environment {
+    variables: Vec<(OsString, OsString)>,
+}
+
+impl Environment {
+    /// The value of a variable.
+    pub(crate) fn find(&self, name: &str) -> Option<&OsStr> {
+        let found = self.variables.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_os_str())
+    }
+
+    /// `NAME=value`, as execve takes it.
+    pub(crate) fn to_strings(&self) -> Result<Vec<CString>, std::ffi::NulError> {
+        let joined =
+            self.variables.iter().map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()));
+        joined.collect()
+    }
+}
+
+/// Builds the environment. What the bundle injects beats what was inherited, but for the names that are to be preserved.
+///
+/// # Errors
+/// Names every variable that is dangerous, contradictory, cannot be one, or does not fit; never a value.
+pub(crate) fn build(config: &Config, bundle: &Bundle) -> Result<Environment, Failure> {
+    let mut injected: Vec<(&str, OsString)> = Vec::with_capacity(bundle.variables.len() + bundle.files.len());
+    for variable in &bundle.variables {
+        let value = OsString::from_vec(variable.value.expose_secret().to_vec());
+        injected.push((variable.name.as_str(), value));
+    }
+    for file in &bundle.files {
+        if let Some(variable) = &file.variable {
+            injected.push((variable.as_str(), config.secrets_dir.join(file.name.as_str()).into_os_string()));
+        }
+    }
+    let inherited_names: HashSet<&OsStr> = config.inherited.iter().map(|(name, _)| name.as_os_str()).collect();
+    let preserved = |name: &str| config.preserved.iter().any(|preserved| preserved == name);
+    injected.retain(|(name, _)| !(preserved(name) && inherited_names.contains(OsStr::new(name))));
+    check_injected(config, &injected)?;
+
+    let mut seen: HashSet<&OsStr> = injected.iter().map(|(name, _)| OsStr::new(*name)).collect();
+    let mut variables = Vec::with_capacity(config.inherited.len() + injected.len());
+    for (name, value) in &config.inherited {
+        let text = name.to_str().unwrap_or_default();
+        let kept = !config.pristine || PRISTINE.contains(&text) || text.starts_with(PRISTINE_PREFIX) || preserved(text);
+        // Where a name comes twice, the first is what getenv finds.
+        if kept && !name.as_bytes().starts_with(OURS.as_bytes()) && seen.insert(name) {
+            variables.push((name.clone(), value.clone()));
+        }
+    }
+    variables.extend(injected.into_iter().map(|(name, value)| (OsString::from(name), value)));
+    check_size(&config.command, &variables)?;
+    Ok(Environment { variables })
+}
+
+fn check_injected(config: &Config, injected: &[(&str, OsString)]) -> Result<(), Failure> {
+    let mut faults = Vec::new();
+    let mut refused = Vec::new();
+    let mut names = HashSet::new();
+    for (name, value) in injected {
+        if name.starts_with(OURS) {
+            faults.push(format!("{name}: names that start with {OURS} are this program's own"));
+        } else if is_dangerous(name) && !config.allowed_names.iter().any(|allowed| allowed == name) {
+            faults.push(format!("{name}: changes which code the app runs, or whom it trusts"));
+            refused.push(*name);
+        }
+        if !names.insert(*name) {
+            faults.push(format!("{name}: is set twice, by two variables or by a variable and a file's path"));
+        }
+        if value.as_bytes().contains(&0) {
+            faults.push(format!("{name}: has a NUL byte in its value, which no variable can hold"));
+        }
+    }
+    for name in &names {
+        if names.contains(format!("{name}_FILE").as_str()) {
+            faults.push(format!("{name}: is set, and so is {name}_FILE; an app that reads both takes neither"));
+        }
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    faults.sort();
+    let hint = match refused.as_slice() {
+        [] => "change the entries in the store: `chandlery explain` shows where each comes from".to_owned(),
+        refused => format!(
+            "if that is wanted, set CHANDLERY_ALLOW_NAMES={}; if not, find out who wrote it: `chandlery history`",
+            refused.join(",")
+        ),
+    };
+    Err(Failure::new(Exit::Environment, "the bundle would set variables that it must not", hint).with_faults(faults))
+}
+
+fn is_dangerous(name: &str) -> bool {
+    DANGEROUS.contains(&name) || DANGEROUS_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Finds out before the exec what the kernel would only call "Argument list too long".
+fn check_size(command: &[OsString], variables: &[(OsString, OsString)]) -> Result<(), Failure> {
+    // `=` and NUL, and NUL.
+    let mut sizes: Vec<(usize, &OsStr)> =
+        variables.iter().map(|(name, value)| (name.len() + value.len() + 2, name.as_os_str())).collect();
+    let arguments: usize = command.iter().map(|argument| argument.len() + 1).sum();
+    let pointers = (command.len() + variables.len() + 2) * size_of::<usize>();
+    let total = arguments + pointers + sizes.iter().map(|(size, _)| size).sum::<usize>() + RESERVE;
+    let limit = (sys::stack_limit() / 4).clamp(LEAST_LIMIT, MOST_OF_ALL);
+    sizes.sort_by(|a, b| b.cmp(a));
+    let show = |(size, name): &(usize, &OsStr)| format!("{}: {size} bytes", name.to_string_lossy());
+    let too_long: Vec<String> = sizes.iter().filter(|(size, _)| *size > MOST_OF_ONE).map(show).collect();
+    let (what, faults) = if !too_long.is_empty() {
+        (format!("variables are longer than the {MOST_OF_ONE} bytes that the kernel allows"), too_long)
+    } else if total as u64 > limit {
+        let what = format!("command and environment are {total} bytes, and the kernel allows {limit}; the largest:");
+        (what, sizes.iter().take(5).map(show).collect())
+    } else {
+        return Ok(());
+    };
+    let hint = "deliver the large ones as files: `chandlery set --file`";
+    Err(Failure::new(Exit::Environment, what, hint).with_faults(faults))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! The last step: this process becomes the app.
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::environ::Environment;
+use crate::failure::{Exit, Failure};
+use crate::sys;
+
+/// Where programs are looked for when the environment has no PATH: what Docker itself assumes.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Becomes the command: same process id, same standard streams, no shell in between. It comes back only if that failed.
+///
+/// A name without a slash is looked for in the PATH of the app's environment, not in this program's.
+pub(crate) fn exec(command: &[OsString], environment: &Environment, core: sys::CoreLimit) -> Failure {
+    match try_exec(command, environment, core) {
+        Ok(failure) => failure,
+        Err(error) => Failure::new(
+            Exit::NotExecutable,
+            format!("the command or its environment cannot be passed on: {error}"),
+            "take the NUL byte out of it",
+        ),
+    }
+}
+
+fn try_exec(
+    command: &[OsString],
+    environment: &Environment,
+    core: sys::CoreLimit,
+) -> Result<Failure, std::ffi::NulError> {
+    let arguments: Vec<CString> =
+        command.iter().map(|argument| CString::new(argument.as_bytes())).collect::<Result<_, _>>()?;
+    let variables = environment.to_strings()?;
+    let program = command.first().map_or(Path::new(""), Path::new);
+    sys::prepare_exec(core);
+    let mut refused = None;
+    for candidate in candidates(program, environment) {
+        let error = sys::execve(&CString::new(candidate.as_os_str().as_bytes())?, &arguments, &variables);
+        match error.raw_os_error() {
+            // Not there, or there for somebody else: a later directory may have it, as in a shell.
+            Some(libc::ENOENT | libc::ENOTDIR) if !candidate.exists() => {}
+            Some(libc::EACCES) => {
+                refused.get_or_insert((candidate, error));
+            }
+            _ => return Ok(failed(&candidate, &error)),
+        }
+    }
+    Ok(match refused {
+        Some((candidate, error)) => failed(&candidate, &error),
+        None => not_found(program),
+    })
+}
+
+fn candidates(program: &Path, environment: &Environment) -> Vec<PathBuf> {
+    if program.as_os_str().is_empty() {
+        return Vec::new();
+    }
+    if program.as_os_str().as_bytes().contains(&b'/') {
+        return vec![program.to_owned()];
+    }
+    let path = environment.find("PATH").unwrap_or(DEFAULT_PATH.as_ref());
+    // An empty part is the current directory: POSIX.1-2024, 8.3.
+    std::env::split_paths(path).map(|directory| directory.join(program)).collect()
+}
+
+fn not_found(program: &Path) -> Failure {
+    Failure::new(
+        Exit::NotFound,
+        format!("the command {:?} is not found", program.as_os_str()),
+        "write its full path, or check PATH; a whole command line in one string needs `sh -c`",
+    )
+}
+
+fn failed(program: &Path, error: &io::Error) -> Failure {
+    let name = program.as_os_str();
+    let (exit, what, hint) = match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => (
+            Exit::NotFound,
+            format!("the command {name:?} is there, and what it needs to start is not"),
+            "its #! line, or the dynamic loader it was linked for, does not exist in this image; check also for CR LF",
+        ),
+        Some(libc::ENOEXEC) => (
+            Exit::NotExecutable,
+            format!("the command {name:?} is not in a format that this machine executes"),
+            "a script needs a first line such as #!/bin/sh; a program must be built for this architecture",
+        ),
+        Some(libc::EACCES) => (
+            Exit::NotExecutable,
+            format!("the command {name:?} may not be executed"),
+            "make it a file with mode 0755, in directories that this user may pass, not on a noexec mount",
+        ),
+        Some(libc::E2BIG) => (
+            Exit::Environment,
+            format!("the command {name:?} and its environment are too large for the kernel"),
+            "deliver large values as files: `chandlery set --file`",
+        ),
+        _ => (
+            Exit::NotExecutable,
+            format!("the command {name:?} cannot be executed: {error}"),
+            "try it in a shell in the same image",
+        ),
+    };
+    Failure::new(exit, what, hint)
+}

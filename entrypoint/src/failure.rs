@@ -1,0 +1,110 @@
+//! How a start fails: what is wrong, what to do about it, and a code a script can branch on.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// The exit codes, all of them; `--help` prints this list.
+///
+/// Docker keeps 125 to 127 for itself, and 126 and 127 mean here what they mean there and in a shell. A start that is
+/// ended by signal n ends with 128 + n. Once the app runs, its exit code is the container's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// A defect of this program, or of the kernel under it.
+    Internal = 1,
+    /// An option or a variable is missing or cannot be read.
+    Usage = 2,
+    /// No good answer from the server before the deadline.
+    Unreachable = 3,
+    /// The server refused the token or the request.
+    Refused = 4,
+    /// There is no such bundle, it cannot be resolved, or it is not the one that was asked for.
+    NoBundle = 5,
+    /// The secret files cannot be placed.
+    Files = 6,
+    /// The environment would be dangerous, contradictory or too large.
+    Environment = 7,
+    /// The server is not the one that was to be trusted.
+    Untrusted = 8,
+    /// What `WAIT_HOSTS` names was not reachable in time: as in coreutils' `timeout`.
+    WaitedTooLong = 124,
+    /// The command was found and could not be executed.
+    NotExecutable = 126,
+    /// The command was not found.
+    NotFound = 127,
+}
+
+/// A start that failed. No field ever holds a value or a token.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub exit: Exit,
+    what: String,
+    faults: Vec<String>,
+    hint: String,
+}
+
+impl Failure {
+    #[must_use]
+    pub(crate) fn new(exit: Exit, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), faults: Vec::new(), hint: hint.into() }
+    }
+
+    /// Adds what is at fault where it is more than one thing, a line each.
+    #[must_use]
+    pub(crate) fn with_faults(mut self, faults: Vec<String>) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// The lines a person reads: what is wrong, the faults, and what to do.
+    #[must_use]
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("{NAME}: {}\n", printable(&self.what));
+        for fault in &self.faults {
+            let _ = writeln!(text, "    {}", printable(fault));
+        }
+        let _ = writeln!(text, "  hint: {}", printable(&self.hint));
+        text
+    }
+
+    pub(crate) fn report_and_exit(self) -> ! {
+        write_stderr(&self.text());
+        std::process::exit(self.exit as i32)
+    }
+}
+
+const NAME: &str = "chandlery-entrypoint";
+
+/// Prints one line about what goes on.
+pub(crate) fn say(line: &str) {
+    write_stderr(&format!("{NAME}: {}\n", printable(line)));
+}
+
+/// The only way to stderr. A closed or full one never stops a start.
+fn write_stderr(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// The text with control characters escaped: part of it may come from a server or a variable, and a terminal obeys
+/// what is written to it.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_what_is_wrong_and_what_to_do() {
+        let failure = Failure::new(Exit::Usage, "it is\x1b[2J wrong", "do this\nor that");
+        assert_eq!(failure.text(), "chandlery-entrypoint: it is\\u{1b}[2J wrong\n  hint: do this\\nor that\n");
+        let failure = failure.with_faults(vec!["A: bad".to_owned()]);
+        assert_eq!(failure.text().lines().nth(1), Some("    A: bad"));
+    }
+}

@@ -1,0 +1,157 @@
+//! A connection to the server that never outlives its deadline.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use rustls::{ClientConfig, ClientConnection};
+use rustls_pki_types::ServerName;
+
+use super::http::Stream;
+use super::tls;
+use crate::config::{Address, Config, Endpoint};
+use crate::failure::Failure;
+use crate::sys;
+
+/// How long one address of several may take to connect, and how long the server may be silent, before another try is
+/// the better use of the time: above what a healthy server ever needs, and well below the usual deadline.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for a connect where the name has more than one address, one of which may be dead.
+const PATIENCE_FOR_ONE: Duration = Duration::from_secs(2);
+
+/// How to get to the server; made once, used by each try.
+pub(super) enum Connector<'a> {
+    Tls(&'a Endpoint, ServerName<'static>, Arc<ClientConfig>),
+    Loopback(&'a Endpoint),
+    Unix(&'a Path),
+}
+
+impl<'a> Connector<'a> {
+    /// # Errors
+    /// The CA's certificates cannot be read.
+    pub(super) fn new(config: &'a Config) -> Result<Self, Failure> {
+        sys::pin_name_services();
+        Ok(match &config.address {
+            Address::Tls(endpoint, name) => Self::Tls(endpoint, name.clone(), tls::client(&config.trust)?),
+            Address::Loopback(endpoint) => Self::Loopback(endpoint),
+            Address::Unix(path) => Self::Unix(path),
+        })
+    }
+
+    /// Connects, and lets `talk` use the connection.
+    pub(super) fn exchange<T>(
+        &self,
+        deadline: Instant,
+        talk: impl FnOnce(&mut dyn Stream) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match self {
+            Self::Tls(endpoint, name, client) => {
+                let mut socket = Socket::Tcp(connect(endpoint, deadline, |_| true)?, deadline);
+                let connection = ClientConnection::new(Arc::clone(client), name.clone());
+                let mut connection = connection.map_err(io::Error::other)?;
+                talk(&mut rustls::Stream::new(&mut connection, &mut socket))
+            }
+            // `localhost` is what the image's resolver makes of it: the address decides whether it is this machine.
+            Self::Loopback(endpoint) => {
+                let socket = connect(endpoint, deadline, |address| address.is_loopback())?;
+                talk(&mut Socket::Tcp(socket, deadline))
+            }
+            Self::Unix(path) => {
+                let path = path.to_path_buf();
+                let connected = within(deadline, move || UnixStream::connect(path))?;
+                talk(&mut Socket::Unix(connected, deadline))
+            }
+        }
+    }
+}
+
+fn connect(endpoint: &Endpoint, deadline: Instant, allowed: impl Fn(IpAddr) -> bool) -> io::Result<TcpStream> {
+    let addresses = resolve(endpoint, deadline)?;
+    let patience = if addresses.len() > 1 { PATIENCE_FOR_ONE } else { PATIENCE };
+    let mut last = io::Error::other(format!("the name {} has no address that may be used", endpoint.host));
+    for address in addresses.into_iter().filter(|address| allowed(address.ip())) {
+        match TcpStream::connect_timeout(&address, left(deadline)?.min(patience)) {
+            Ok(socket) => {
+                socket.set_nodelay(true)?;
+                return Ok(socket);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn resolve(endpoint: &Endpoint, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = endpoint.host.parse() {
+        return Ok(vec![SocketAddr::new(address, endpoint.port)]);
+    }
+    let target = (endpoint.host.clone(), endpoint.port);
+    let resolved = within(deadline, move || target.to_socket_addrs().map(Iterator::collect));
+    resolved.map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut => error,
+        _ => io::Error::other(format!("the name {} is not found", endpoint.host)),
+    })
+}
+
+/// Does what cannot be given a time limit on a thread of its own, and leaves it there when the deadline passes: a
+/// resolver that gets no answer, a socket whose queue is full.
+fn within<T: Send + 'static>(
+    deadline: Instant,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::Builder::new().spawn(move || sender.send(work()))?;
+    let time = left(deadline)?.min(PATIENCE);
+    receiver.recv_timeout(time).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// What is left until the deadline, and more than nothing: to a socket, a time limit of zero is none.
+fn left(deadline: Instant) -> io::Result<Duration> {
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+        left => Ok(left),
+    }
+}
+
+/// A socket whose every read and write ends by the deadline.
+enum Socket {
+    Tcp(TcpStream, Instant),
+    Unix(UnixStream, Instant),
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket, deadline) => {
+                socket.set_read_timeout(Some(left(*deadline)?.min(PATIENCE)))?;
+                socket.read(buffer)
+            }
+            Self::Unix(socket, deadline) => {
+                socket.set_read_timeout(Some(left(*deadline)?.min(PATIENCE)))?;
+                socket.read(buffer)
+            }
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket, deadline) => {
+                socket.set_write_timeout(Some(left(*deadline)?.min(PATIENCE)))?;
+                socket.write(bytes)
+            }
+            Self::Unix(socket, deadline) => {
+                socket.set_write_timeout(Some(left(*deadline)?.min(PATIENCE)))?;
+                socket.write(bytes)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! One bundle from the server: tried again while trying again can help, and checked before it is used.
+
+mod connection;
+mod http;
+mod tls;
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::time::{Duration, Instant};
+
+use chandlery_wire::{Bundle, Problem};
+use zeroize::Zeroizing;
+
+use crate::config::{Address, Config};
+use crate::failure::{Exit, Failure};
+
+use connection::Connector;
+use http::Response;
+
+/// The pause after the first try; it doubles with each one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause, so that a server that comes back is found soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The longest pause that a server can ask for with `Retry-After`.
+const LONGEST_RETRY_AFTER: u64 = 10;
+
+/// Why a try brought no bundle.
+#[derive(Debug)]
+enum Trouble {
+    /// Another try would end the same way.
+    Final(Failure),
+    /// Another try may do better.
+    Passing(Seen),
+}
+
+/// What a try saw, for the case that it was the last one.
+#[derive(Debug)]
+struct Seen {
+    what: String,
+    faults: Vec<String>,
+    /// What to do about it; empty where only the usual can be said.
+    hint: String,
+    /// How long the server wants to be left alone.
+    pause: Duration,
+}
+
+/// Fetches the bundle that the configuration asks for.
+///
+/// # Errors
+/// The server refuses, there is no such bundle, the server is not to be trusted, or the deadline passes; the last
+/// case says what was seen last.
+pub(crate) fn bundle(config: &Config) -> Result<Bundle, Failure> {
+    let connector = Connector::new(config)?;
+    let request = request(config);
+    let deadline = Instant::now() + config.timeout;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let seen = match attempt(&connector, &request, config, deadline) {
+            Ok(bundle) => return Ok(bundle),
+            Err(Trouble::Final(failure)) => return Err(failure),
+            Err(Trouble::Passing(seen)) => seen,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(unreachable(config, seen));
+        }
+        std::thread::sleep(jittered(pause).max(seen.pause).min(left));
+        if Instant::now() >= deadline {
+            return Err(unreachable(config, seen));
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Between half of the pause and all of it: containers that start together must not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0) % 1024;
+    pause / 2 + pause / 2 * u32::try_from(random).unwrap_or(0) / 1024
+}
+
+fn unreachable(config: &Config, seen: Seen) -> Failure {
+    let time = config.timeout.as_secs_f32();
+    let what = format!("no bundle from {} within {time} s; seen last: {}", config.address, seen.what);
+    let hint = match seen.hint.as_str() {
+        "" => {
+            "check CHANDLERY_ADDR, that the server runs, and that this container shares a network with it; \
+               CHANDLERY_TIMEOUT gives it more time"
+        }
+        hint => hint,
+    };
+    Failure::new(Exit::Unreachable, what, hint).with_faults(seen.faults)
+}
+
+/// The request's bytes. The names need no escaping: their grammar has no character that a URL treats specially.
+fn request(config: &Config) -> Zeroizing<Vec<u8>> {
+    let mut path = format!("/v1/bundles/{}/{}", config.stack, config.environment);
+    if let Some(region) = &config.region {
+        path = format!("{path}/{region}");
+    }
+    if let Some(service) = &config.service {
+        path = format!("{path}?service={service}");
+    }
+    let host = match &config.address {
+        Address::Tls(endpoint, _) | Address::Loopback(endpoint) => endpoint.to_string(),
+        Address::Unix(_) => "localhost".to_owned(),
+    };
+    http::get(&path, &host, config.token.as_ref())
+}
+
+fn attempt(connector: &Connector, request: &[u8], config: &Config, deadline: Instant) -> Result<Bundle, Trouble> {
+    let response = connector
+        .exchange(deadline, |stream| http::exchange(stream, request))
+        .map_err(|error| trouble(&error, config))?;
+    if response.status == 200 { understand(&response, config) } else { Err(refusal(&response)) }
+}
+
+/// What an error on the way means: only a certificate that is not to be trusted is beyond another try.
+fn trouble(error: &io::Error, config: &Config) -> Trouble {
+    if let Some(failure) = tls::distrust(error, config) {
+        return Trouble::Final(failure);
+    }
+    let what = match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "the server does not answer".to_owned(),
+        io::ErrorKind::UnexpectedEof => "the connection ended in the middle of the answer".to_owned(),
+        _ => tls::describe(error).unwrap_or_else(|| error.to_string()),
+    };
+    Trouble::Passing(Seen { what, faults: Vec::new(), hint: String::new(), pause: Duration::ZERO })
+}
+
+/// Reads a bundle, and makes sure that it is the one that was asked for.
+fn understand(response: &Response, config: &Config) -> Result<Bundle, Trouble> {
+    // serde's own words are not printed: they may quote what they found.
+    let bundle: Bundle = serde_json::from_slice(&response.body).map_err(|error| {
+        Trouble::Passing(Seen {
+            what: format!("the answer is not a bundle (line {}, column {})", error.line(), error.column()),
+            faults: Vec::new(),
+            hint: "check that CHANDLERY_ADDR is a Chandlery server of this version, with nothing in between".to_owned(),
+            pause: Duration::ZERO,
+        })
+    })?;
+    let same = bundle.stack == config.stack
+        && bundle.environment == config.environment
+        && bundle.region == config.region
+        && bundle.service == config.service;
+    if same {
+        return Ok(bundle);
+    }
+    let show = |stack: &str, environment: &str, region: Option<&str>, service: Option<&str>| {
+        let region = region.map_or(String::new(), |region| format!("/{region}"));
+        let service = service.map_or(String::new(), |service| format!(" for {service}"));
+        format!("{stack}/{environment}{region}{service}")
+    };
+    let asked = show(
+        config.stack.as_str(),
+        config.environment.as_str(),
+        config.region.as_ref().map(AsRef::as_ref),
+        config.service.as_ref().map(AsRef::as_ref),
+    );
+    let got = show(
+        bundle.stack.as_str(),
+        bundle.environment.as_str(),
+        bundle.region.as_ref().map(AsRef::as_ref),
+        bundle.service.as_ref().map(AsRef::as_ref),
+    );
+    Err(Trouble::Final(Failure::new(
+        Exit::NoBundle,
+        format!("asked for the bundle {asked} and got {got}"),
+        "something between this container and the server, such as a caching proxy, mixes up answers: take it away",
+    )))
+}
+
+/// What an answer that is no bundle means.
+fn refusal(response: &Response) -> Trouble {
+    let status = response.status;
+    let problem: Option<Problem> = serde_json::from_slice(&response.body).ok();
+    let (what, hint, faults) = match problem {
+        Some(problem) => {
+            let faults = problem.faults.iter().map(|fault| format!("{}: {}", fault.name, fault.detail));
+            (format!("{} ({status})", problem.detail), problem.hint, faults.collect())
+        }
+        None => (format!("an answer with status {status}"), String::new(), Vec::new()),
+    };
+    let exit = match status {
+        // Too slow, too early, too many: the request itself is in order.
+        408 | 425 | 429 => None,
+        401 | 403 => {
+            Some((Exit::Refused, "give this container a token that may read this bundle: `chandlery token create`"))
+        }
+        404 | 422 => Some((Exit::NoBundle, "see what is there with `chandlery matrix` and `chandlery check`")),
+        400..=499 => Some((Exit::Refused, "check that the server and this program are of the same version")),
+        _ => None,
+    };
+    match exit {
+        Some((exit, usual)) => {
+            let hint = if hint.is_empty() { usual } else { &hint };
+            Trouble::Final(Failure::new(exit, format!("the server says no: {what}"), hint).with_faults(faults))
+        }
+        None => Trouble::Passing(Seen {
+            what,
+            faults,
+            hint,
+            pause: Duration::from_secs(response.retry_after.unwrap_or(0).min(LONGEST_RETRY_AFTER)),
+        }),
+    }
+}
