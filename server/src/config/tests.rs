@@ -28,7 +28,7 @@ fn the_example_is_the_defaults_and_has_every_key() {
         let variable = argument.get_env().unwrap().to_str().unwrap();
         assert_eq!(variable, format!("CHANDLERY_{}", key.as_str().to_uppercase()));
     }
-    assert!(text.lines().all(|line| line.len() <= 101), "{text}");
+    assert!(text.lines().all(|line| line.len() <= 120), "{text}");
 }
 
 #[test]
