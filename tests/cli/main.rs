@@ -1,1 +1,3 @@
-//! Tests of the cli, to come.
+//! The CLI on a real server.
+
+mod dotenv;

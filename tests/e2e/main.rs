@@ -1,1 +1,5 @@
-//! Tests of the e2e, to come.
+//! The three programs together, on real input.
+
+mod docker_simpleapp;
+mod regions;
+mod simpleapp;

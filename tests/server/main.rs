@@ -1,1 +1,3 @@
-//! Tests of the server, to come.
+//! The server under its worst enemies: kill -9, and an editor of its database.
+
+mod durability;

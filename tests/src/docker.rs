@@ -45,6 +45,12 @@ impl Images {
         };
         Self { shell: named("shell"), redis: named("redis"), mariadb: named("mariadb"), python: named("python") }
     }
+
+    /// What tells these images from those of another version of `tests/images`.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        self.shell.rsplit(':').next().unwrap_or_default()
+    }
 }
 
 /// One compose project; it is taken down, volumes and all, when it is dropped.
