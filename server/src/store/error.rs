@@ -20,8 +20,8 @@ pub enum StoreError {
     #[error("the database cannot be written: its file, directory or file system is read-only")]
     ReadOnly,
 
-    /// A write or fsync failed, so the store was shut for writing until it is opened again.
-    #[error("the store is shut for writing after the disk failed: {cause}")]
+    /// Reading, writing or fsync failed. After a failed write the store is shut for writing until it is opened again.
+    #[error("the disk that holds the database failed: {cause}")]
     Failed { cause: String },
 
     /// A newer program wrote the database.
