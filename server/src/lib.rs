@@ -4,4 +4,12 @@
 //! picture and the invariants.
 
 pub mod access;
+pub mod audit;
+pub mod clock;
+pub mod config;
+pub mod crypto;
+pub mod fatal;
+pub mod http;
 pub mod resolve;
+pub mod store;
+pub mod vault;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use chandlery_wire::{Scope, Verb};
 
@@ -28,18 +28,35 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Remembers whether a request has its audit line, so that it gets exactly one.
+/// Remembers whether a request has its audit line, so that it gets exactly one, and whose request it is.
 #[derive(Debug, Clone, Default)]
-pub struct Trail(Arc<AtomicBool>);
+pub struct Trail(Arc<Footprint>);
+
+#[derive(Debug, Default)]
+struct Footprint {
+    audited: AtomicBool,
+    caller: OnceLock<Arc<str>>,
+}
 
 impl Trail {
     pub fn mark(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.audited.store(true, Ordering::Release);
     }
 
     #[must_use]
     pub fn is_marked(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.audited.load(Ordering::Acquire)
+    }
+
+    /// Says who it was, for the line of a request that never reaches an operation.
+    pub fn identify(&self, id: Arc<str>) {
+        // A request is authenticated once; a second time would name the same caller.
+        let _ = self.0.caller.set(id);
+    }
+
+    #[must_use]
+    pub fn caller(&self) -> &str {
+        self.0.caller.get().map_or("anonymous", AsRef::as_ref)
     }
 }
 

@@ -32,6 +32,13 @@ impl MacKey {
     }
 }
 
+impl From<&MacKey> for hmac::Key {
+    /// For the audit log, whose chain is its own construction.
+    fn from(key: &MacKey) -> Self {
+        key.0.clone()
+    }
+}
+
 impl fmt::Debug for MacKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MacKey(…)")

@@ -13,6 +13,7 @@
 
 mod aead;
 mod definition;
+mod envelope;
 mod error;
 mod keyring;
 mod mac;
@@ -23,6 +24,7 @@ mod token;
 mod transcript;
 
 pub use definition::{Definition, TokenFields};
+pub use envelope::Envelope;
 pub use error::{EncryptError, Fault, IntegrityError, SealError};
 pub use keyring::{Keyring, MAX_ENCRYPTIONS_PER_KEY, Purpose, WrappedKey, rewrap, rotation_is_due};
 pub use mac::{Mac, MacKey};

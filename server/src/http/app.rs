@@ -1,0 +1,27 @@
+//! What every handler shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::vault::{Error, Gate, Vault};
+
+#[derive(Debug, Clone)]
+pub struct App {
+    pub gate: Arc<Gate>,
+    pub limits: Limits,
+}
+
+impl App {
+    /// The vault, where it is open.
+    pub(super) fn vault(&self) -> Result<Arc<Vault>, Error> {
+        self.gate.vault()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A request's body, at most, in bytes.
+    pub body: usize,
+    /// From the last byte of the header to the reply, at most.
+    pub time: Duration,
+}

@@ -1,0 +1,80 @@
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use chandlery_wire::{Bundle, EnvironmentName, Problem, RegionName, ServiceName, StackName};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::http::app::App;
+use crate::http::caller::Authenticated;
+use crate::http::extract::{Path, Query};
+use crate::http::problem::Failure;
+use crate::vault::BundleOf;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct ServiceQuery {
+    /// The service whose bundle it is; what is granted to all services where it is left out.
+    service: Option<ServiceName>,
+}
+
+/// The bundle of an environment that has no regions.
+#[utoipa::path(get, path = "/v1/bundles/{stack}/{environment}",
+    params(("stack" = StackName, Path), ("environment" = EnvironmentName, Path), ServiceQuery),
+    responses(
+        (status = 200, body = Bundle),
+        (status = 304, description = "If-None-Match names the bundle's revision"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(in crate::http) async fn of_environment(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Path((stack, environment)): Path<(StackName, EnvironmentName)>,
+    Query(query): Query<ServiceQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let of = BundleOf { stack, environment, region: None, service: query.service };
+    let known = known_revision(&headers);
+    Ok(respond(app.vault()?.bundle(&caller, of, known).await?))
+}
+
+/// The bundle of one region.
+#[utoipa::path(get, path = "/v1/bundles/{stack}/{environment}/{region}",
+    params(("stack" = StackName, Path), ("environment" = EnvironmentName, Path), ("region" = RegionName, Path), ServiceQuery),
+    responses(
+        (status = 200, body = Bundle),
+        (status = 304, description = "If-None-Match names the bundle's revision"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(in crate::http) async fn of_region(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Path((stack, environment, region)): Path<(StackName, EnvironmentName, RegionName)>,
+    Query(query): Query<ServiceQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let of = BundleOf { stack, environment, region: Some(region), service: query.service };
+    let known = known_revision(&headers);
+    Ok(respond(app.vault()?.bundle(&caller, of, known).await?))
+}
+
+/// The revision that `If-None-Match` names (RFC 9110, 13.1.2), where it names one of ours.
+fn known_revision(headers: &HeaderMap) -> Vec<u64> {
+    let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|header| header.to_str().ok());
+    tags.flat_map(|tags| tags.split(','))
+        .filter_map(|tag| tag.trim().trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?.parse().ok())
+        .collect()
+}
+
+fn respond((revision, body): (u64, Option<Bytes>)) -> Response {
+    let response = Response::builder().header(header::ETAG, format!("\"{revision}\""));
+    let response = match body {
+        Some(body) => response.header(header::CONTENT_TYPE, "application/json").body(Body::from(body)),
+        None => response.status(StatusCode::NOT_MODIFIED).body(Body::empty()),
+    };
+    response.unwrap_or_default()
+}

@@ -1,0 +1,9 @@
+//! One file a resource; a handler is extract → one call → respond.
+
+pub(super) mod audit;
+pub(super) mod bundles;
+pub(super) mod entries;
+pub(super) mod explanations;
+pub(super) mod health;
+pub(super) mod stacks;
+pub(super) mod tokens;

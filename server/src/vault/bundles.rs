@@ -1,0 +1,209 @@
+//! Bundles: what one service of one environment in one region gets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chandlery_wire::{
+    Bundle, BundleFile, BundleVariable, Code, Delivery, EntryName, EnvironmentName, Fault, Origin, RegionName, Scope,
+    ServiceName, StackName, Value, VariableName, Verb,
+};
+use zeroize::Zeroizing;
+
+use super::attributes::Attributes;
+use super::cache::BundleKey;
+use super::core::Core;
+use super::operation::{Action, Done};
+use super::records::Records;
+use super::view::{View, Views};
+use super::{Error, Vault};
+use crate::access::{Caller, may};
+use crate::resolve::expand;
+
+/// Whose bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BundleOf {
+    pub stack: StackName,
+    pub environment: EnvironmentName,
+    pub region: Option<RegionName>,
+    pub service: Option<ServiceName>,
+}
+
+impl BundleOf {
+    pub(super) fn scope(&self) -> Scope {
+        Scope {
+            stack: Some(self.stack.clone()),
+            environment: Some(self.environment.clone()),
+            region: self.region.clone(),
+            service: self.service.clone(),
+        }
+    }
+
+    pub(super) fn target(&self) -> String {
+        let region = self.region.as_ref().map_or("base", RegionName::as_str);
+        format!("{}/{}/{region}", self.stack, self.environment)
+    }
+}
+
+/// A bundle as it is sent, at its revision; no body where the caller has that revision already.
+pub(super) type Reply = (u64, Option<Bytes>);
+
+impl Vault {
+    /// The bundle as JSON, unless its revision is one that the caller knows.
+    ///
+    /// # Errors
+    /// Where the caller may not read it, where anything of it is missing or cannot be resolved (all faults at once), and
+    /// where a record is not what was written.
+    pub async fn bundle(&self, caller: &Caller, of: BundleOf, known: Vec<u64>) -> Result<Reply, Error> {
+        let action = Action::new("read-bundle").on(of.target()).service(of.service.as_ref());
+        // The counter is read before anything else: what is cached under it cannot be newer than what it stands for.
+        let counter = self.core.store.change_counter();
+        if let Ok(counter) = counter
+            && let Some(done) = cached(&self.core, caller, &of, &known, counter)
+        {
+            return self.record(caller, &action, done).await;
+        }
+        self.perform(caller, action, move |core, caller| {
+            let counter = core.store.change_counter()?;
+            let (bundle, json) = build(core, caller, of.clone())?;
+            let entries = names(&bundle);
+            let key = BundleKey { caller: Arc::clone(&caller.id), of };
+            core.bundles.put(counter, key, bundle.revision, entries.clone(), &json)?;
+            Ok(reply(bundle.revision, entries, &known, || Ok(json))?)
+        })
+        .await
+    }
+}
+
+/// The policy is asked again although only this caller's bundles are looked at: one `if` is cheap, a mistake is not.
+fn cached(
+    core: &Core,
+    caller: &Caller,
+    of: &BundleOf,
+    known: &[u64],
+    counter: u64,
+) -> Option<Result<Done<Reply>, Error>> {
+    if !may(caller, Verb::ReadBundle, &of.scope()) {
+        return Some(Err(Error::forbidden()));
+    }
+    let rendered = core.bundles.get(counter, &BundleKey { caller: Arc::clone(&caller.id), of: of.clone() })?;
+    Some(reply(rendered.revision, rendered.entries.clone(), known, || core.bundles.open(&rendered)))
+}
+
+fn reply(
+    revision: u64,
+    entries: Vec<String>,
+    known: &[u64],
+    json: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, Error>,
+) -> Result<Done<Reply>, Error> {
+    let done = if known.contains(&revision) {
+        Done { detail: Some("not modified"), ..Done::new((revision, None)) }
+    } else {
+        Done::new((revision, Some(Bytes::from_owner(json()?)))).entries(entries)
+    };
+    Ok(done.revision(revision))
+}
+
+fn names(bundle: &Bundle) -> Vec<String> {
+    let variables = bundle.variables.iter().map(|variable| variable.name.to_string());
+    variables.chain(bundle.files.iter().map(|file| file.name.to_string())).collect()
+}
+
+fn build(core: &Core, caller: &Caller, of: BundleOf) -> Result<(Bundle, Zeroizing<Vec<u8>>), Error> {
+    if !may(caller, Verb::ReadBundle, &of.scope()) {
+        return Err(Error::forbidden());
+    }
+    let keyring = core.keyring();
+    let bundle = core.read(|snapshot| {
+        let records = Records::new(snapshot, &keyring);
+        let mut views = Views::new(records, caller, View::asked(&records, of)?);
+        let delivered = views.delivered();
+        match expand(&mut views, delivered)? {
+            Ok(values) => deliver(&views, values),
+            Err(faults) => Err(unresolvable(&views.here.of, faults)),
+        }
+    })?;
+    // Room for all of it at once: a buffer that grows leaves plaintext behind in freed memory.
+    let values = bundle.variables.iter().map(|v| v.value.len()).chain(bundle.files.iter().map(|f| f.value.len()));
+    let mut json = Zeroizing::new(Vec::with_capacity(1024 + values.map(|length| 2 * length + 256).sum::<usize>()));
+    serde_json::to_writer(&mut *json, &bundle)
+        .map_err(|_| Error::new(Code::Internal, "the bundle cannot be written as JSON"))?;
+    Ok((bundle, json))
+}
+
+fn unresolvable(of: &BundleOf, faults: Vec<Fault>) -> Error {
+    let service = of.service.as_ref().map(|service| format!(" for {service}")).unwrap_or_default();
+    let count = faults.len();
+    let what = if count == 1 { "1 fault".to_owned() } else { format!("{count} faults") };
+    Error::new(Code::Unresolvable, format!("{}{service} has no bundle: {what}", of.target()))
+        .hint("set or correct what is named; `chandlery explain NAME` shows where a value comes from")
+        .faults(faults)
+}
+
+/// Turns resolved values into variables and files, and finds what the app could not use.
+fn deliver(views: &Views<'_>, mut values: BTreeMap<EntryName, Value>) -> Result<Bundle, Error> {
+    let of = &views.here.of;
+    let mut bundle = Bundle {
+        stack: of.stack.clone(),
+        environment: of.environment.clone(),
+        region: of.region.clone(),
+        service: views.service().cloned(),
+        revision: views.revision(),
+        variables: Vec::new(),
+        files: Vec::new(),
+    };
+    let mut faults = Vec::new();
+    for (name, choice) in views.here.choices.iter().filter(|(_, choice)| choice.is_delivered()) {
+        let Some(value) = values.remove(name) else { continue };
+        let attributes = Attributes::of(&choice.winner.item)?;
+        let (layer, version) = (choice.winner.layer.clone(), choice.winner.item.version);
+        let origin = Origin { layer, version, template: attributes.template };
+        let secret = attributes.secret;
+        match attributes.deliver {
+            Delivery::Variable => match variable(name, &value) {
+                Ok(variable) => bundle.variables.push(BundleVariable { name: variable, value, secret, origin }),
+                Err(detail) => faults.push(Fault { name: name.to_string(), detail: detail.to_owned() }),
+            },
+            Delivery::File(file) => bundle.files.push(BundleFile {
+                name: name.clone(),
+                value,
+                mode: file.mode,
+                uid: file.uid,
+                gid: file.gid,
+                variable: file.variable,
+                secret,
+                origin,
+            }),
+        }
+    }
+    faults.extend(collisions(&bundle));
+    if faults.is_empty() { Ok(bundle) } else { Err(unresolvable(of, faults)) }
+}
+
+fn variable(name: &EntryName, value: &Value) -> Result<VariableName, &'static str> {
+    if value.expose_secret().contains(&0) {
+        return Err("has a NUL byte, which no variable can hold: deliver it as a file");
+    }
+    name.as_variable().ok_or("is not a name that a variable can have: deliver it as a file")
+}
+
+/// A path variable that is also set by itself, and `X` beside `X_FILE`: apps take either for an error.
+fn collisions(bundle: &Bundle) -> Vec<Fault> {
+    let is_variable = |name: &str| bundle.variables.iter().any(|variable| variable.name.as_str() == name);
+    let mut faults = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for file in &bundle.files {
+        let Some(path) = file.variable.as_ref().map(VariableName::as_str) else { continue };
+        let mut fault = |detail: String| faults.push(Fault { name: file.name.to_string(), detail });
+        if is_variable(path) {
+            fault(format!("its path goes to {path}, which is a variable of its own as well"));
+        }
+        if !seen.insert(path) {
+            fault(format!("its path goes to {path}, which is another file's as well"));
+        }
+        if let Some(plain) = path.strip_suffix("_FILE").filter(|plain| is_variable(plain)) {
+            fault(format!("both {plain} and {path} would be set"));
+        }
+    }
+    faults
+}

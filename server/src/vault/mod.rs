@@ -1,0 +1,31 @@
+//! The use cases. Every operation takes the [`Caller`](crate::access::Caller) first; one function checks the policy,
+//! does the work and writes the audit line, and there is no other way in.
+//!
+//! The vault is where keys and rows meet: what it reads from the store it believes only after the manifest of the layer
+//! and the tag of the record agree.
+
+mod attributes;
+mod auditing;
+mod bundles;
+mod cache;
+mod core;
+mod entries;
+mod error;
+mod explain;
+mod gate;
+mod open;
+mod operation;
+mod records;
+mod stacks;
+mod tokens;
+mod view;
+mod writes;
+
+pub use auditing::AuditQuery;
+pub use bundles::BundleOf;
+pub use entries::Which;
+pub use error::Error;
+pub use gate::Gate;
+pub use open::{OpenError, Opening, accept_older, open, verify_offline};
+pub use operation::Vault;
+pub use writes::Removal;

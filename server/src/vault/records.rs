@@ -1,0 +1,186 @@
+//! Rows that are believed: every look-up here checks the mac, the manifest or the tag of what it returns.
+
+use chandlery_wire::api::State;
+use chandlery_wire::{Code, EnvironmentName, Layer, StackName, Value};
+
+use super::Error;
+use crate::crypto::{Definition, Keyring, LayerHeader, ManifestLine, RecordHeader, TokenFields};
+use crate::store::{
+    EnvironmentRow, LayerContent, LayerKey, LayerTags, Row, Snapshot, StackRow, TAG_BYTES, TagRow, TokenRow,
+};
+
+/// Reads from one snapshot with one keyring.
+#[derive(Clone, Copy)]
+pub(super) struct Records<'a> {
+    pub(super) snapshot: &'a dyn Snapshot,
+    pub(super) keyring: &'a Keyring,
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn new(snapshot: &'a dyn Snapshot, keyring: &'a Keyring) -> Self {
+        Self { snapshot, keyring }
+    }
+
+    pub(super) fn stack(&self, name: &StackName) -> Result<StackRow, Error> {
+        let row = self.snapshot.stack(name)?.ok_or_else(|| {
+            Error::new(Code::NotFound, format!("there is no stack named {name}"))
+                .hint(format!("declare it: chandlery init {name}"))
+        })?;
+        self.checked_stack(row)
+    }
+
+    pub(super) fn stacks(&self) -> Result<Vec<StackRow>, Error> {
+        self.snapshot.stacks()?.into_iter().map(|row| self.checked_stack(row)).collect()
+    }
+
+    fn checked_stack(&self, row: StackRow) -> Result<StackRow, Error> {
+        Definition::Stack { name: &row.name, services: &row.services }.verify(self.keyring, &row.mac)?;
+        Ok(row)
+    }
+
+    pub(super) fn find_environment(
+        &self,
+        stack: &StackName,
+        name: &EnvironmentName,
+    ) -> Result<Option<EnvironmentRow>, Error> {
+        self.snapshot.environment(stack, name)?.map(|row| self.checked_environment(row)).transpose()
+    }
+
+    pub(super) fn environment(&self, stack: &StackName, name: &EnvironmentName) -> Result<EnvironmentRow, Error> {
+        self.find_environment(stack, name)?.ok_or_else(|| {
+            Error::new(Code::NotFound, format!("there is no environment named {name} in a stack named {stack}"))
+                .hint(format!("declare it: chandlery init {stack} --environment {name}"))
+        })
+    }
+
+    pub(super) fn environments(&self, stack: &StackName) -> Result<Vec<EnvironmentRow>, Error> {
+        self.snapshot.environments(stack)?.into_iter().map(|row| self.checked_environment(row)).collect()
+    }
+
+    fn checked_environment(&self, row: EnvironmentRow) -> Result<EnvironmentRow, Error> {
+        let definition = Definition::Environment { stack: &row.stack, name: &row.name, regions: &row.regions };
+        definition.verify(self.keyring, &row.mac)?;
+        Ok(row)
+    }
+
+    /// A declared layer with its current rows, each in its place.
+    pub(super) fn layer(&self, key: &LayerKey) -> Result<LayerContent, Error> {
+        let content = self.snapshot.layer(key)?.ok_or_else(|| layer_missing(key))?;
+        let lines = content.rows.iter().map(|row| ManifestLine {
+            name: &row.name,
+            grant: &row.grant,
+            version: row.version,
+            state: row.state,
+            tag: tag_of(&row.sealed),
+        });
+        header(key, content.layer.revision).verify(self.keyring, lines, &content.layer.manifest)?;
+        Ok(content)
+    }
+
+    /// What [`Records::layer`] gives, without the ciphertexts.
+    pub(super) fn layer_tags(&self, key: &LayerKey) -> Result<LayerTags, Error> {
+        let tags = self.snapshot.layer_tags(key)?.ok_or_else(|| layer_missing(key))?;
+        header(key, tags.layer.revision).verify(self.keyring, lines(&tags.rows), &tags.layer.manifest)?;
+        Ok(tags)
+    }
+
+    /// All versions of an entry in one layer, newest first, each linked to the one before.
+    pub(super) fn versions(&self, key: &LayerKey, name: &chandlery_wire::EntryName) -> Result<Vec<Row>, Error> {
+        let tags = self.layer_tags(key)?;
+        let rows = self.snapshot.versions(key, name)?;
+        let damaged = || {
+            Error::new(
+                Code::Integrity,
+                format!("{key}/{name}: a version is missing from the history, or was replaced; it is not served"),
+            )
+            .hint("find out who can write to the database, then restore a backup")
+        };
+        let newest = tags.rows.iter().filter(|tag| &tag.name == name).map(|tag| tag.version).max();
+        if rows.first().map(|row| row.version) != newest {
+            return Err(damaged());
+        }
+        for (at, row) in rows.iter().enumerate() {
+            // The newest first, without a gap, down to the first, which has none before it.
+            let before = rows.get(at + 1);
+            let expected = before.map(|row| tag_of(&row.sealed)).unwrap_or_default();
+            let follows = before.map_or(row.version == 1, |before| before.version + 1 == row.version);
+            if !follows || row.previous != expected {
+                return Err(damaged());
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The plaintext of a row.
+    pub(super) fn open(&self, key: &LayerKey, row: &Row) -> Result<Value, Error> {
+        Ok(record(key, row).open(self.keyring, &row.sealed)?)
+    }
+
+    pub(super) fn token(&self, row: TokenRow) -> Result<TokenRow, Error> {
+        Definition::Token(token_fields(&row)).verify(self.keyring, &row.mac)?;
+        Ok(row)
+    }
+}
+
+fn layer_missing(key: &LayerKey) -> Error {
+    Error::new(Code::Integrity, format!("{key}: the layer is declared and is not there; it is not served"))
+        .hint("find out who can write to the database, then restore a backup")
+}
+
+pub(super) fn header(key: &LayerKey, revision: u64) -> LayerHeader<'_> {
+    LayerHeader { stack: &key.stack, environment: &key.environment, layer: &key.layer, revision }
+}
+
+pub(super) fn lines(rows: &[TagRow]) -> impl Iterator<Item = ManifestLine<'_>> + Clone {
+    rows.iter().map(|row| ManifestLine {
+        name: &row.name,
+        grant: &row.grant,
+        version: row.version,
+        state: row.state,
+        tag: &row.tag,
+    })
+}
+
+pub(super) fn record<'a>(key: &'a LayerKey, row: &'a Row) -> RecordHeader<'a> {
+    RecordHeader {
+        stack: &key.stack,
+        environment: &key.environment,
+        layer: &key.layer,
+        name: &row.name,
+        grant: &row.grant,
+        version: row.version,
+        state: row.state,
+        attributes: &row.attributes,
+        created: row.created,
+        author: &row.author,
+        previous: &row.previous,
+    }
+}
+
+/// The tag at a ciphertext's end; of one that is too short, what there is.
+pub(super) fn tag_of(sealed: &[u8]) -> &[u8] {
+    &sealed[sealed.len().saturating_sub(TAG_BYTES)..]
+}
+
+pub(super) fn token_fields(row: &TokenRow) -> TokenFields<'_> {
+    TokenFields {
+        id: &row.id,
+        hash: &row.hash,
+        description: &row.description,
+        verbs: &row.verbs,
+        scopes: &row.scopes,
+        created: row.created,
+        created_by: &row.created_by,
+        expires: row.expires,
+        uses_left: row.uses_left,
+        revoked: row.revoked,
+    }
+}
+
+pub(super) fn base_of(stack: &StackName, environment: &EnvironmentName) -> LayerKey {
+    LayerKey { stack: stack.clone(), environment: environment.clone(), layer: Layer::Base }
+}
+
+pub(super) fn is_set(state: State) -> bool {
+    state != State::Deleted
+}

@@ -1,0 +1,335 @@
+//! Tokens: who holds one, and making and revoking them.
+
+use std::sync::Arc;
+
+use chandlery_wire::api::{CreateToken, CreatedToken, TokenInfo, TokenList};
+use chandlery_wire::{Code, Scope, TokenText, Value, Verb};
+
+use super::attributes::rfc3339;
+use super::cache::KnownToken;
+use super::core::Core;
+use super::operation::{Action, Done};
+use super::records::{Records, token_fields};
+use super::{Error, Vault};
+use crate::access::{Caller, Peer, Trail, may, may_delegate};
+use crate::crypto::{Definition, Keyring, TokenHash, new_token, new_token_id};
+use crate::store::{StoreError, TokenRow, Transaction};
+
+const LONGEST_DESCRIPTION: usize = 200;
+const MOST_SCOPES: usize = 100;
+/// A hundred years: more is a mistake in the unit.
+const LONGEST_LIFE_SECONDS: u64 = 100 * 365 * 24 * 3600;
+
+impl Vault {
+    /// Who holds this token. A token whose uses are counted has one fewer afterwards.
+    ///
+    /// # Errors
+    /// The same sentence for a token that is unknown, mistyped, expired, revoked or used up; which of them it is, the
+    /// audit line says.
+    pub async fn authenticate(&self, token: Option<&str>, peer: Option<Peer>, trail: Trail) -> Result<Caller, Error> {
+        let refusal = match token.map(TokenText::parse) {
+            None => Refusal::new("anonymous", "there is no token"),
+            Some(Err(error)) => Refusal::new("anonymous", &error.to_string()),
+            Some(Ok(token)) => match self.look_up(TokenHash::of(&token)).await? {
+                Ok(known) => {
+                    trail.identify(Arc::clone(&known.id));
+                    let KnownToken { id, verbs, scopes, .. } = &*known;
+                    let (id, verbs, scopes) = (Arc::clone(id), Arc::clone(verbs), Arc::clone(scopes));
+                    return Ok(Caller { id, verbs, scopes, peer, trail });
+                }
+                Err(refusal) => refusal,
+            },
+        };
+        let caller = Caller { id: refusal.caller.into(), ..Caller::anonymous(peer, trail) };
+        let reason = Error::new(Code::Unauthenticated, refusal.reason);
+        // What is logged says which; what is answered does not.
+        if let Err(error) = self.record::<()>(&caller, &Action::new("authenticate"), Err(reason)).await
+            && error.code != Code::Unauthenticated
+        {
+            return Err(error);
+        }
+        Err(Error::new(Code::Unauthenticated, "there is no valid token in this request")
+            .hint("a token may be mistyped, expired, revoked or used up; get a new one: chandlery token create"))
+    }
+
+    async fn look_up(&self, hash: TokenHash) -> Result<Result<Arc<KnownToken>, Refusal>, Error> {
+        let counter = self.core.store.change_counter()?;
+        let known = match self.core.tokens.get(counter, &hash) {
+            Some(known) => known,
+            None => {
+                let core = Arc::clone(&self.core);
+                let found = blocking(move || {
+                    let counter = core.store.change_counter()?;
+                    let known = load(&core, &hash)?.map(Arc::new);
+                    if let Some(known) = &known {
+                        core.tokens.put(counter, hash, Arc::clone(known));
+                    }
+                    Ok(known)
+                });
+                match found.await? {
+                    Some(known) => known,
+                    None => return Ok(Err(Refusal::new("anonymous", "the token is unknown"))),
+                }
+            }
+        };
+        if let Some(reason) = stale(&known, self.core.now()) {
+            return Ok(Err(Refusal::new(&known.id, reason)));
+        }
+        if known.counted {
+            let core = Arc::clone(&self.core);
+            if !blocking(move || use_up(&core, hash)).await? {
+                return Ok(Err(Refusal::new(&known.id, "the token is used up")));
+            }
+        }
+        Ok(Ok(known))
+    }
+
+    /// The tokens all of whose scopes the caller administers.
+    ///
+    /// # Errors
+    /// Where the caller administers nothing.
+    pub async fn tokens(&self, caller: &Caller) -> Result<TokenList, Error> {
+        self.perform(caller, Action::new("read-tokens"), |core, caller| {
+            if !caller.verbs.contains(&Verb::Administer) {
+                return Err(Error::forbidden());
+            }
+            let keyring = core.keyring();
+            core.read(|snapshot| {
+                let records = Records::new(snapshot, &keyring);
+                let mut tokens = Vec::new();
+                for row in snapshot.tokens()? {
+                    let info = describe(&records.token(row)?)?;
+                    if administers(caller, &info) {
+                        tokens.push(info);
+                    }
+                }
+                Ok(Done::new(TokenList { tokens }))
+            })
+        })
+        .await
+    }
+
+    /// Makes a token that may do no more than its maker.
+    ///
+    /// # Errors
+    /// Where it would, and where what is asked for makes no sense.
+    pub async fn create_token(&self, caller: &Caller, wish: CreateToken) -> Result<CreatedToken, Error> {
+        self.perform(caller, Action::new("create-token"), move |core, caller| {
+            if !caller.verbs.contains(&Verb::Administer) {
+                return Err(Error::forbidden());
+            }
+            check(&wish)?;
+            if !may_delegate(caller, &wish.verbs, &wish.scopes) {
+                return Err(Error::forbidden().hint("a token may not do more than the one that makes it"));
+            }
+            let (text, row) = draft(&core.keyring(), &caller.id, wish, core.now())?;
+            let info = describe(&row)?;
+            let done =
+                Done::new(CreatedToken { token: Value::new(text.expose_secret()), info }).entries(vec![row.id.clone()]);
+            let revision = core.write(move |transaction| put(transaction, &row))?;
+            Ok(done.revision(revision))
+        })
+        .await
+    }
+
+    /// The caller's own token.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn own_token(&self, caller: &Caller) -> Result<TokenInfo, Error> {
+        self.perform(caller, Action::new("read-own-token"), |core, caller| {
+            let keyring = core.keyring();
+            core.read(|snapshot| {
+                let row = snapshot.token_by_id(&caller.id)?;
+                let row = row.ok_or_else(|| Error::new(Code::NotFound, "this token is gone"))?;
+                Ok(Done::new(describe(&Records::new(snapshot, &keyring).token(row)?)?))
+            })
+        })
+        .await
+    }
+
+    /// Revokes a token. It may be the caller's own.
+    ///
+    /// # Errors
+    /// The same for a token that is not there and for one that the caller does not administer.
+    pub async fn revoke_token(&self, caller: &Caller, id: String) -> Result<TokenInfo, Error> {
+        let action = Action::new("revoke-token").on(&id);
+        self.perform(caller, action, move |core, caller| {
+            if !caller.verbs.contains(&Verb::Administer) {
+                return Err(Error::forbidden());
+            }
+            let (keyring, caller, now) = (core.keyring(), caller.clone(), core.now());
+            let (info, revision) = core.write(move |transaction| {
+                let gone = || {
+                    Error::new(Code::NotFound, "there is no token of that id that you administer")
+                        .hint("`chandlery token list` shows those that you do")
+                };
+                let row = transaction.token_by_id(&id)?.ok_or_else(gone)?;
+                let mut row = Records::new(&*transaction, &keyring).token(row)?;
+                if !administers(&caller, &describe(&row)?) {
+                    return Err(gone());
+                }
+                row.revoked.get_or_insert(now);
+                sign(&keyring, &mut row);
+                let revision = put(transaction, &row)?;
+                Ok((describe(&row)?, revision))
+            })?;
+            Ok(Done::new(info).revision(revision))
+        })
+        .await
+    }
+}
+
+/// Makes the first token of a store: all verbs, no limit.
+pub(super) fn first_token(keyring: &Keyring, now: i64) -> Result<(TokenText, TokenRow), Error> {
+    let wish = CreateToken {
+        description: "the admin token of the first start".to_owned(),
+        verbs: Verb::ALL.to_vec(),
+        scopes: vec![Scope::default()],
+        expires_in: None,
+        uses: None,
+    };
+    draft(keyring, "server", wish, now)
+}
+
+/// Why a token was refused, and whose it was, where that is known.
+struct Refusal {
+    caller: String,
+    reason: String,
+}
+
+impl Refusal {
+    fn new(caller: &str, reason: &str) -> Self {
+        Self { caller: caller.to_owned(), reason: reason.to_owned() }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(Error::new(Code::Internal, "authentication failed inside the server")))
+}
+
+fn load(core: &Core, hash: &TokenHash) -> Result<Option<KnownToken>, Error> {
+    let keyring = core.keyring();
+    core.read(|snapshot| {
+        let Some(row) = snapshot.token_by_hash(hash.as_bytes())? else { return Ok(None) };
+        let row = Records::new(snapshot, &keyring).token(row)?;
+        let info = describe(&row)?;
+        Ok(Some(KnownToken {
+            id: info.id.into(),
+            verbs: info.verbs.into(),
+            scopes: info.scopes.into(),
+            expires: row.expires,
+            revoked: row.revoked.is_some(),
+            counted: row.uses_left.is_some(),
+        }))
+    })
+}
+
+fn stale(token: &KnownToken, now: i64) -> Option<&'static str> {
+    if token.revoked {
+        return Some("the token is revoked");
+    }
+    token.expires.is_some_and(|expires| expires <= now).then_some("the token has expired")
+}
+
+/// Takes one use off, durably, before the request goes on: of a hundred requests at once, a token good for one gets one
+/// through.
+fn use_up(core: &Core, hash: TokenHash) -> Result<bool, Error> {
+    let keyring = core.keyring();
+    core.write(move |transaction| {
+        let Some(row) = transaction.token_by_hash(hash.as_bytes())? else { return Ok(false) };
+        let mut row = Records::new(&*transaction, &keyring).token(row)?;
+        let Some(left) = row.uses_left.and_then(|left| left.checked_sub(1)) else { return Ok(row.uses_left.is_none()) };
+        row.uses_left = Some(left);
+        sign(&keyring, &mut row);
+        transaction.put_token(&row)?;
+        Ok(true)
+    })
+}
+
+fn check(wish: &CreateToken) -> Result<(), Error> {
+    let invalid = |detail: String, hint: &str| Err(Error::new(Code::Invalid, detail).hint(hint));
+    if wish.verbs.is_empty() {
+        return invalid(
+            "a token with no verb may do nothing".to_owned(),
+            "name at least one, as in --verb read-bundle",
+        );
+    }
+    if wish.scopes.is_empty() || wish.scopes.len() > MOST_SCOPES {
+        return invalid(format!("a token has 1 to {MOST_SCOPES} scopes"), "an empty scope is not limited");
+    }
+    if wish.description.len() > LONGEST_DESCRIPTION || wish.description.chars().any(char::is_control) {
+        return invalid(
+            format!("a description is one line of at most {LONGEST_DESCRIPTION} bytes"),
+            "say in a few words who will hold the token",
+        );
+    }
+    if wish.uses == Some(0) || wish.expires_in == Some(0) {
+        return invalid(
+            "a token that is used up or expired at once lets nobody in".to_owned(),
+            "leave it out for no limit",
+        );
+    }
+    if wish.expires_in.is_some_and(|seconds| seconds > LONGEST_LIFE_SECONDS) {
+        return invalid(
+            "expires_in is more than a hundred years".to_owned(),
+            "it is in seconds; leave it out for never",
+        );
+    }
+    Ok(())
+}
+
+fn draft(keyring: &Keyring, maker: &str, wish: CreateToken, now: i64) -> Result<(TokenText, TokenRow), Error> {
+    let text = new_token()?;
+    let json = |json: Result<String, serde_json::Error>| {
+        json.map_err(|_| Error::new(Code::Internal, "a token cannot be written as JSON"))
+    };
+    let life = wish.expires_in.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000));
+    let mut verbs = wish.verbs;
+    verbs.sort();
+    verbs.dedup();
+    let mut row = TokenRow {
+        id: new_token_id()?,
+        hash: *TokenHash::of(&text).as_bytes(),
+        description: wish.description,
+        verbs: json(serde_json::to_string(&verbs))?,
+        scopes: json(serde_json::to_string(&wish.scopes))?,
+        created: now,
+        created_by: maker.to_owned(),
+        expires: life.map(|life| now.saturating_add(life)),
+        uses_left: wish.uses,
+        revoked: None,
+        mac: [0; 32],
+    };
+    sign(keyring, &mut row);
+    Ok((text, row))
+}
+
+fn sign(keyring: &Keyring, row: &mut TokenRow) {
+    row.mac = Definition::Token(token_fields(row)).sign(keyring);
+}
+
+fn put(transaction: &mut dyn Transaction, row: &TokenRow) -> Result<u64, StoreError> {
+    transaction.put_token(row)?;
+    transaction.next_revision()
+}
+
+fn describe(row: &TokenRow) -> Result<TokenInfo, Error> {
+    let damaged = |_| Error::new(Code::Integrity, format!("the token {} cannot be read", row.id));
+    Ok(TokenInfo {
+        id: row.id.clone(),
+        description: row.description.clone(),
+        verbs: serde_json::from_str(&row.verbs).map_err(damaged)?,
+        scopes: serde_json::from_str(&row.scopes).map_err(damaged)?,
+        created: rfc3339(row.created),
+        expires: row.expires.map(rfc3339),
+        uses_left: row.uses_left,
+        revoked: row.revoked.map(rfc3339),
+    })
+}
+
+fn administers(caller: &Caller, token: &TokenInfo) -> bool {
+    token.scopes.iter().all(|scope| may(caller, Verb::Administer, scope))
+}
