@@ -93,3 +93,58 @@ impl Definition<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::RootKey;
+    use super::*;
+
+    #[test]
+    fn every_field_is_covered() {
+        let (keyring, _) = Keyring::create(&RootKey::from_bytes([1; 32])).unwrap();
+        let token = TokenFields {
+            id: "tok_1",
+            hash: &[1; 32],
+            description: "d",
+            verbs: "[]",
+            scopes: "[{}]",
+            created: 1,
+            created_by: "tok_0",
+            expires: None,
+            uses_left: None,
+            revoked: None,
+        };
+        let name = |text: &str| StackName::parse(text).unwrap();
+        let environment = |text: &str| EnvironmentName::parse(text).unwrap();
+        let services = |text: &[&str]| text.iter().map(|name| ServiceName::parse(*name).unwrap()).collect::<Vec<_>>();
+        let regions = |text: &[&str]| text.iter().map(|name| RegionName::parse(*name).unwrap()).collect::<Vec<_>>();
+        let all = [
+            Definition::Stack { name: &name("a"), services: &services(&[]) },
+            Definition::Stack { name: &name("a"), services: &services(&["b"]) },
+            Definition::Stack { name: &name("a"), services: &services(&["b", "c"]) },
+            Definition::Stack { name: &name("a"), services: &services(&["bc"]) },
+            Definition::Environment { stack: &name("a"), name: &environment("b"), regions: &regions(&[]) },
+            Definition::Environment { stack: &name("b"), name: &environment("a"), regions: &regions(&[]) },
+            Definition::Environment { stack: &name("a"), name: &environment("b"), regions: &regions(&["eu"]) },
+            Definition::Token(token),
+            Definition::Token(TokenFields { id: "tok_2", ..token }),
+            Definition::Token(TokenFields { hash: &[2; 32], ..token }),
+            Definition::Token(TokenFields { description: "e", ..token }),
+            Definition::Token(TokenFields { verbs: "[\"write\"]", ..token }),
+            Definition::Token(TokenFields { scopes: "[]", ..token }),
+            Definition::Token(TokenFields { created: -1, ..token }),
+            Definition::Token(TokenFields { created_by: "tok_1", ..token }),
+            Definition::Token(TokenFields { expires: Some(1), ..token }),
+            Definition::Token(TokenFields { uses_left: Some(1), ..token }),
+            Definition::Token(TokenFields { revoked: Some(1), ..token }),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            let mac = one.sign(&keyring);
+            for (other_at, other) in all.iter().enumerate() {
+                assert_eq!(at == other_at, other.verify(&keyring, &mac).is_ok(), "{one:?} and {other:?}");
+            }
+        }
+        let refused = all[7].verify(&keyring, &[0; 32]).unwrap_err();
+        assert_eq!(refused.to_string(), "token tok_1: the row was changed behind the store's back");
+    }
+}

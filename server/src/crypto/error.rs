@@ -66,6 +66,8 @@ pub enum EncryptError {
     /// Beyond the 64 GiB of AES-GCM; values end long before.
     #[error("the value is too long to be encrypted")]
     TooLong,
+    #[error("the keyring has no key to encrypt with")]
+    MissingKey,
 }
 
 impl EncryptError {
@@ -75,6 +77,7 @@ impl EncryptError {
         match self {
             Self::Entropy => "the kernel's getrandom(2) must work; a seccomp filter may forbid it",
             Self::TooLong => "a value has at most 512 KiB",
+            Self::MissingKey => "restart the server; if that does not help, restore a backup",
         }
     }
 }

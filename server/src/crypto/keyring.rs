@@ -141,7 +141,7 @@ impl Keyring {
     /// # Errors
     /// Where the kernel gives no random bytes.
     pub fn add_data_key(&mut self, root: &RootKey) -> Result<WrappedKey, SealError> {
-        let id = self.highest + 1;
+        let id = self.highest.checked_add(1).ok_or(EncryptError::MissingKey)?;
         let bytes = Zeroizing::new(aead::random()?);
         let wrapped = wrap(root, id, Purpose::Data, &bytes)?;
         self.data.insert(id, CipherKey::new(&bytes).map_err(|_| EncryptError::TooLong)?);
@@ -233,4 +233,94 @@ fn unwrap(root: &RootKey, key: &WrappedKey) -> Result<(Purpose, Zeroizing<[u8; K
 
 fn damaged(key: &WrappedKey, reason: &'static str) -> SealError {
     SealError::DamagedKey { id: key.id, purpose: key.purpose.clone(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn root() -> RootKey {
+        RootKey::from_bytes([1; KEY_BYTES])
+    }
+
+    #[test]
+    fn a_keyring_opens_again_with_its_root_key_and_no_other() {
+        let (keyring, wrapped) = Keyring::create(&root()).unwrap();
+        let again = Keyring::open(&root(), &wrapped).unwrap();
+        assert_eq!((keyring.current(), again.current()), (1, 1));
+        let transcript = Transcript::new("test");
+        assert_eq!(keyring.audit_key().sign(&transcript), again.audit_key().sign(&transcript));
+        assert_ne!(
+            keyring.audit_key().sign(&transcript),
+            keyring.token_key().sign(&transcript),
+            "a key for each purpose"
+        );
+        let other = RootKey::from_bytes([2; KEY_BYTES]);
+        let refused = Keyring::open(&other, &wrapped).unwrap_err();
+        assert_eq!(refused, SealError::WrongRootKey { expected: root().id(), found: other.id() });
+        assert!(!format!("{keyring:?}").contains("0x"), "{keyring:?}");
+    }
+
+    #[test]
+    fn a_changed_row_is_damage_and_a_missing_one_is_named() {
+        let (_, wrapped) = Keyring::create(&root()).unwrap();
+        for at in 0..wrapped[0].bytes.len() {
+            let mut changed = wrapped.clone();
+            changed[0].bytes[at] ^= 1;
+            assert!(Keyring::open(&root(), &changed).is_err(), "byte {at}");
+            changed[0].bytes.truncate(at);
+            assert!(
+                matches!(Keyring::open(&root(), &changed), Err(SealError::DamagedKey { id: 1, .. })),
+                "cut to {at}"
+            );
+        }
+        let changes: [fn(&mut Vec<WrappedKey>); 4] = [
+            |keys| keys[0].id = 9,
+            |keys| keys[1].purpose = "token".to_owned(),
+            |keys| keys[1].purpose = "tea".to_owned(),
+            |keys| keys.push(keys[2].clone()),
+        ];
+        for change in changes {
+            let mut changed = wrapped.clone();
+            change(&mut changed);
+            assert!(matches!(Keyring::open(&root(), &changed), Err(SealError::DamagedKey { .. })));
+        }
+        for at in 0..wrapped.len() {
+            let mut fewer = wrapped.clone();
+            fewer.remove(at);
+            let purpose = Purpose::ALL[at].as_str();
+            assert_eq!(Keyring::open(&root(), &fewer).unwrap_err(), SealError::Incomplete { purpose });
+        }
+    }
+
+    #[test]
+    fn a_new_data_key_takes_over_and_the_root_key_can_be_changed() {
+        let (mut keyring, mut wrapped) = Keyring::create(&root()).unwrap();
+        wrapped.push(keyring.add_data_key(&root()).unwrap());
+        assert_eq!(keyring.current(), 6);
+        assert!(keyring.data_key(1).is_some());
+        let other = RootKey::from_bytes([2; KEY_BYTES]);
+        let rewrapped = rewrap(&root(), &other, &wrapped).unwrap();
+        assert!(Keyring::open(&root(), &rewrapped).is_err());
+        let again = Keyring::open(&other, &rewrapped).unwrap();
+        let transcript = Transcript::new("test");
+        assert_eq!(again.current(), 6);
+        assert_eq!(keyring.manifest_key().sign(&transcript), again.manifest_key().sign(&transcript));
+        assert!(rewrap(&other, &root(), &wrapped).is_err());
+    }
+
+    #[test]
+    fn rotation_comes_long_before_the_limit() {
+        assert!(!rotation_is_due(MAX_ENCRYPTIONS_PER_KEY - 1) && rotation_is_due(MAX_ENCRYPTIONS_PER_KEY));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), id in any::<u32>()) {
+            let key = WrappedKey { id, purpose: "data".to_owned(), bytes };
+            prop_assert!(Keyring::open(&root(), &[key]).is_err());
+        }
+    }
 }

@@ -105,7 +105,7 @@ impl RecordHeader<'_> {
         nonce: [u8; NONCE_BYTES],
         value: &Value,
     ) -> Result<Sealed, EncryptError> {
-        let key = keyring.data_key(id).ok_or(EncryptError::Entropy)?;
+        let key = keyring.data_key(id).ok_or(EncryptError::MissingKey)?;
         // Reserved in whole: a buffer that grew would leave plaintext behind where it was.
         let mut bytes = Vec::with_capacity(HEADER_BYTES + value.len() + TAG_BYTES);
         bytes.push(FORMAT);
@@ -138,6 +138,14 @@ impl RecordHeader<'_> {
         let length = key.decrypt(*nonce, &self.associated(id), &mut buffer).map_err(|_| fault(Fault::Forged))?;
         buffer.truncate(length);
         Ok(Value::new(buffer))
+    }
+
+    /// Checks that everything of this header is as it was sealed, where the value is not asked for.
+    ///
+    /// # Errors
+    /// As [`RecordHeader::open`].
+    pub fn authenticate(&self, keyring: &Keyring, sealed: &[u8]) -> Result<(), IntegrityError> {
+        self.open(keyring, sealed).map(|_| ())
     }
 
     fn associated(&self, key: u32) -> Transcript {
@@ -181,5 +189,194 @@ impl Keyring {
         let mut short = [0; 8];
         short.copy_from_slice(&mac[..8]);
         short
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chandlery_wire::MAX_VALUE_BYTES;
+    use proptest::prelude::*;
+
+    use super::super::RootKey;
+    use super::*;
+
+    fn keyring() -> Keyring {
+        Keyring::create(&RootKey::from_bytes([1; 32])).unwrap().0
+    }
+
+    /// Owns what a header borrows, so that a test can change one thing.
+    #[derive(Clone)]
+    struct Place {
+        stack: StackName,
+        environment: EnvironmentName,
+        layer: Layer,
+        name: EntryName,
+        grant: Grant,
+        version: u64,
+        state: State,
+        attributes: String,
+        created: i64,
+        author: String,
+        previous: Vec<u8>,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            Self {
+                stack: StackName::parse("simpleapp").unwrap(),
+                environment: EnvironmentName::parse("production").unwrap(),
+                layer: Layer::Base,
+                name: EntryName::parse("DB_PASSWORD").unwrap(),
+                grant: Grant::All,
+                version: 2,
+                state: State::Live,
+                attributes: "{\"secret\":true}".to_owned(),
+                created: 1_700_000_000_000,
+                author: "tok_1".to_owned(),
+                previous: vec![9; 16],
+            }
+        }
+
+        fn header(&self) -> RecordHeader<'_> {
+            let Self { stack, environment, layer, name, grant, attributes, author, previous, .. } = self;
+            let (version, state, created) = (self.version, self.state, self.created);
+            RecordHeader {
+                stack,
+                environment,
+                layer,
+                name,
+                grant,
+                version,
+                state,
+                attributes,
+                created,
+                author,
+                previous,
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_opens_where_it_was_sealed_and_nowhere_else() {
+        let (keyring, here) = (keyring(), Place::new());
+        let sealed = here.header().seal(&keyring, &Value::new("hunter2")).unwrap();
+        assert_eq!(here.header().open(&keyring, sealed.as_bytes()).unwrap(), Value::new("hunter2"));
+        let changes: [fn(&mut Place); 13] = [
+            |place| place.stack = StackName::parse("simpleapq").unwrap(),
+            |place| place.environment = EnvironmentName::parse("staging").unwrap(),
+            |place| place.layer = "eu".parse().unwrap(),
+            |place| place.name = EntryName::parse("DB_PASSWORE").unwrap(),
+            |place| place.grant = "app".parse().unwrap(),
+            |place| place.version = 1,
+            |place| place.version = 3,
+            |place| place.state = State::Removed,
+            |place| place.attributes = "{\"secret\":false}".to_owned(),
+            |place| place.created += 1,
+            |place| place.author = "tok_2".to_owned(),
+            |place| place.previous = vec![8; 16],
+            |place| place.previous.clear(),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut there = here.clone();
+            change(&mut there);
+            let refused = there.header().open(&keyring, sealed.as_bytes()).unwrap_err();
+            assert_eq!(refused.fault, Fault::Forged, "change {number}");
+            assert_eq!(refused.record, there.header().to_string());
+            assert!(there.header().authenticate(&keyring, sealed.as_bytes()).is_err());
+        }
+    }
+
+    #[test]
+    fn two_rows_swapped_do_not_open() {
+        let (keyring, one) = (keyring(), Place::new());
+        let other = Place { name: EntryName::parse("API_KEY").unwrap(), ..one.clone() };
+        let sealed = [&one, &other].map(|place| place.header().seal(&keyring, &Value::new("same")).unwrap());
+        assert!(one.header().open(&keyring, sealed[1].as_bytes()).is_err());
+        assert!(other.header().open(&keyring, sealed[0].as_bytes()).is_err());
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_length_is_an_error() {
+        let (keyring, place) = (keyring(), Place::new());
+        for plaintext in ["", "x", "a value of some length"] {
+            let sealed = place.header().seal(&keyring, &Value::new(plaintext)).unwrap().into_bytes();
+            assert_eq!(sealed.len(), HEADER_BYTES + plaintext.len() + TAG_BYTES);
+            for at in 0..sealed.len() {
+                for bit in 0..8 {
+                    let mut flipped = sealed.clone();
+                    flipped[at] ^= 1 << bit;
+                    assert!(place.header().open(&keyring, &flipped).is_err(), "bit {bit} of byte {at}");
+                }
+                assert!(place.header().open(&keyring, &sealed[..at]).is_err(), "cut to {at} bytes");
+            }
+            let longer = [&sealed[..], &[0]].concat();
+            assert!(place.header().open(&keyring, &longer).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_unknown_is_said_precisely() {
+        let (mut keyring, place) = (keyring(), Place::new());
+        let old = place.header().seal(&keyring, &Value::new("x")).unwrap().into_bytes();
+        let stranger = keyring.add_data_key(&RootKey::from_bytes([1; 32])).unwrap().id;
+        let new = place.header().seal(&keyring, &Value::new("x")).unwrap().into_bytes();
+        assert_eq!(place.header().open(&keyring, &old).unwrap(), Value::new("x"), "older keys still open");
+        let refused = place.header().open(&super::tests::keyring(), &new).unwrap_err();
+        assert_eq!(refused.fault, Fault::MissingKey(stranger));
+        assert_eq!(
+            refused.to_string(),
+            "simpleapp/production/base/DB_PASSWORD for all, version 2: \
+             the ciphertext needs data key 6, which is not in the keyring"
+        );
+        let mut later = old;
+        later[0] = 2;
+        assert_eq!(place.header().open(&keyring, &later).unwrap_err().fault, Fault::UnknownFormat(2));
+        assert_eq!(place.header().open(&keyring, &[]).unwrap_err().fault, Fault::Truncated);
+    }
+
+    #[test]
+    fn sizes_from_nothing_to_the_largest() {
+        let (keyring, place) = (keyring(), Place { state: State::Deleted, ..Place::new() });
+        for size in [0, 1, 4096, MAX_VALUE_BYTES] {
+            let value = Value::new(vec![7; size]);
+            let sealed = place.header().seal(&keyring, &value).unwrap();
+            assert_eq!(place.header().open(&keyring, sealed.as_bytes()).unwrap(), value);
+            assert_eq!(sealed.tag().len(), TAG_BYTES);
+        }
+        assert_eq!(Sealed::from_bytes(vec![1, 2]).tag(), [1, 2]);
+        assert_eq!(format!("{:?}", Sealed::from_bytes(vec![1, 2])), "Sealed(2 bytes)");
+    }
+
+    #[test]
+    fn nonces_do_not_repeat() {
+        let (keyring, place) = (keyring(), Place::new());
+        let nonces: std::collections::HashSet<Vec<u8>> = (0..10_000)
+            .map(|_| place.header().seal(&keyring, &Value::new("x")).unwrap().as_bytes()[5..17].to_vec())
+            .collect();
+        assert_eq!(nonces.len(), 10_000);
+    }
+
+    #[test]
+    fn a_fingerprint_tells_values_apart_and_keyrings_too() {
+        let keyring = keyring();
+        assert_eq!(keyring.fingerprint(&Value::new("a")), keyring.fingerprint(&Value::new("a")));
+        assert_ne!(keyring.fingerprint(&Value::new("a")), keyring.fingerprint(&Value::new("b")));
+        assert_ne!(keyring.fingerprint(&Value::new("a")), super::tests::keyring().fingerprint(&Value::new("a")));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_value_comes_back(bytes in prop::collection::vec(any::<u8>(), 0..300), version in any::<u64>(), created in any::<i64>()) {
+            let (keyring, place) = (keyring(), Place { version, created, ..Place::new() });
+            let sealed = place.header().seal(&keyring, &Value::new(bytes.clone())).unwrap();
+            prop_assert_eq!(place.header().open(&keyring, sealed.as_bytes()).unwrap(), Value::new(bytes));
+        }
+
+        #[test]
+        fn any_bytes_are_refused_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            prop_assert!(Place::new().header().open(&keyring(), &bytes).is_err());
+        }
     }
 }

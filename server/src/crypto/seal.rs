@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64ct::{Base64, Encoding};
 use ring::hkdf;
@@ -22,8 +22,8 @@ const ENCODED_BYTES: usize = 44;
 const WRAP_INFO: &[u8] = b"chandlery/v1/wrap";
 /// HKDF's info for the root key's name.
 const ID_INFO: &[u8] = b"chandlery/v1/root-key-id";
-/// Where Docker, Podman and Kubernetes mount secrets by convention.
-const MOUNTED_SECRETS: &str = "/run/secrets";
+/// Where container engines mount secrets, and systemd its credentials: in memory, for one container or unit.
+const MOUNTED: [&str; 2] = ["/run/secrets", "/run/credentials"];
 
 /// The key that everything hangs on. It is in memory once, wiped when dropped, and never in the database.
 ///
@@ -60,17 +60,15 @@ impl RootKey {
     /// Reads a key file, if nobody else could.
     ///
     /// The file must belong to the server's user or to root, be no symbolic link, and give no permission to group and
-    /// others. Under `/run/secrets` and `$CREDENTIALS_DIRECTORY` the platform mounts files as it sees fit (Docker: 0444,
-    /// Kubernetes: through a symbolic link), in memory and for this container or unit alone: there, reading is left to
-    /// the platform, and only write permission is refused.
+    /// others. Below `/run/secrets` and `/run/credentials` the platform sets the mode (Docker: 0444, systemd: 0440 and an
+    /// access list) and may go through a symbolic link (Kubernetes), in memory that only this container or unit sees:
+    /// there, who may read is left to the platform, and only write permission is refused.
     ///
     /// # Errors
     /// Says what is wrong with the file and what to do, and nothing of what is in it.
     pub fn load(path: &Path) -> Result<Self, SealError> {
-        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        let mounts = [Some(PathBuf::from(MOUNTED_SECRETS)), credentials];
         let real = fs::canonicalize(path).map_err(|error| io_error(path, "read", error))?;
-        let mounted = mounts.iter().flatten().any(|mount| mount.is_absolute() && real.starts_with(mount));
+        let mounted = MOUNTED.iter().any(|mount| real.starts_with(mount));
         if mounted { Self::load_file(&real, 0o022) } else { Self::load_file(path, 0o077) }
     }
 
@@ -210,4 +208,102 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(path);
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn key_file(text: &[u8], mode: u32) -> (TempDir, std::path::PathBuf) {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("root.key");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        (directory, path)
+    }
+
+    #[test]
+    fn a_new_key_file_is_as_drawn_and_reads_back() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("root.key");
+        let key = RootKey::create(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert!(text.starts_with(PREFIX) && text.ends_with('\n') && text.len() == PREFIX.len() + ENCODED_BYTES + 1);
+        let again = RootKey::load(&path).unwrap();
+        assert_eq!(key.0, again.0);
+        assert_eq!(format!("{key:?}"), "RootKey(…)");
+        assert_eq!(RootKey::create(&path).unwrap_err(), SealError::Exists { file: path.clone() });
+        assert_eq!(fs::read_to_string(&path).unwrap(), text, "the old key is kept");
+    }
+
+    #[test]
+    fn a_key_that_others_can_reach_is_refused() {
+        let line = format!("{PREFIX}{}\n", Base64::encode_string(&[7; 32]));
+        for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o777] {
+            let (_directory, path) = key_file(line.as_bytes(), mode);
+            let refused = RootKey::load(&path).unwrap_err();
+            assert!(refused.detail().contains(&format!("has mode {mode:04o}")), "{refused}");
+            assert!(refused.hint().contains("chmod 600"), "{}", refused.hint());
+        }
+        let (_directory, path) = key_file(line.as_bytes(), 0o444);
+        assert!(RootKey::load_file(&path, 0o022).is_ok(), "as Docker mounts it");
+        assert!(RootKey::load_file(&key_file(line.as_bytes(), 0o664).1, 0o022).is_err());
+        let (_directory, path) = key_file(line.trim_end().as_bytes(), 0o400);
+        assert_eq!(RootKey::load(&path).unwrap().0[..], [7; 32], "the newline may be missing");
+        let link = path.with_extension("link");
+        symlink(&path, &link).unwrap();
+        assert!(RootKey::load(&link).unwrap_err().detail().contains("symbolic link"));
+        assert!(RootKey::load(path.parent().unwrap()).unwrap_err().detail().contains("not a regular file"));
+        assert!(matches!(RootKey::load(Path::new("/nonexistent/root.key")), Err(SealError::Missing { .. })));
+    }
+
+    #[test]
+    fn a_key_of_another_user_is_refused() {
+        let line = format!("{PREFIX}{}\n", Base64::encode_string(&[7; 32]));
+        let (_directory, path) = key_file(line.as_bytes(), 0o600);
+        if std::os::unix::fs::chown(&path, Some(12_345), None).is_err() {
+            println!("skipped: only root can give a file away");
+            return;
+        }
+        assert!(RootKey::load(&path).unwrap_err().detail().contains("belongs to user 12345"));
+    }
+
+    #[test]
+    fn what_is_not_a_key_is_refused_without_being_quoted() {
+        let encoded = Base64::encode_string(&[7; 32]);
+        let texts = [
+            String::new(),
+            "\n".to_owned(),
+            encoded.clone(),
+            format!("{PREFIX}{}", &encoded[..40]),
+            format!("{PREFIX}{encoded}\n\n"),
+            format!("{PREFIX}{encoded} "),
+            format!("{PREFIX}{encoded}\r\n"),
+            format!("{PREFIX}{encoded}{encoded}"),
+            format!("{PREFIX}{}", encoded.replace('B', "*")),
+            format!("{PREFIX}{}", Base64::encode_string(&[7; 31])),
+            format!("{PREFIX}{}", Base64::encode_string(&[7; 33])),
+            format!("chandlery-root-key-v2:{encoded}"),
+            "x".repeat(100_000),
+        ];
+        for text in texts {
+            let (_directory, path) = key_file(text.as_bytes(), 0o600);
+            let refused = RootKey::load(&path).unwrap_err();
+            assert!(matches!(refused, SealError::Format { .. }), "{text:?}: {refused}");
+            assert!(!format!("{refused} {refused:?} {}", refused.hint()).contains(&encoded[..20]), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_fifo_is_refused_and_not_waited_for() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("root.key");
+        assert!(std::process::Command::new("mkfifo").arg("-m").arg("600").arg(&path).status().unwrap().success());
+        assert!(RootKey::load(&path).unwrap_err().detail().contains("not a regular file"));
+    }
 }
