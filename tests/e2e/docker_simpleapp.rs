@@ -87,17 +87,19 @@ impl Region {
         let stack = folder("simpleapp");
         let files = ["docker-compose.yml", "docker-compose.chandlery.yml"].map(|file| stack.join(file));
         let path = |path: &Path| path.to_str().expect("a plain path").to_owned();
-        let env = [
+        let mut env = vec![
             ("PROJECT", project.clone()),
             ("IMAGES", format!("chandlery-test-{}", images.tag())),
             ("APP_PORT", "127.0.0.1:".to_owned()),
             ("CHANDLERY_ADDR", address),
-            ("CHANDLERY_CACERT", if road == Road::Tls { authority } else { String::new() }),
             ("CHANDLERY_REGION", name.to_owned()),
             ("CHANDLERY_ENTRYPOINT", path(&Program::StaticEntrypoint.path())),
             ("CHANDLERY_TOKENS", path(tokens.path())),
             ("CHANDLERY_SHARE", path(share.expect("the file is in a folder"))),
         ];
+        if road == Road::Tls {
+            env.push(("CHANDLERY_CACERT", authority));
+        }
         let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let compose = Compose::new(&project, &[&files[0], &files[1]], &env);
         for (service, base) in [("cache", &images.redis), ("db", &images.mariadb), ("app", &images.python)] {

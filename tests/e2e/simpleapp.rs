@@ -75,7 +75,7 @@ fn explain_names_origins_and_no_secret() {
     let place = simpleapp(ASIA, "app");
     let token = server.bundle_token(&place);
     canaries.watch("the app's token", &token);
-    let output = server.entrypoint(&place, &token, &Memory::new(), &["--explain", "--", "true"]).ok();
+    let output = server.entrypoint(&place, &token, &Memory::new(), &["--explain"]).ok();
     let table = output.text().to_owned() + &output.stderr;
     for name in ["TZ", "DATABASE_URL", "mysql_password", "redis_password"] {
         let line = table.lines().find(|line| line.contains(name));

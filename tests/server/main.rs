@@ -1,3 +1,5 @@
-//! The server under its worst enemies: kill -9, and an editor of its database.
+//! The server under its worst enemies: kill -9, an editor of its database, and a generator of requests.
 
 mod durability;
+mod openapi;
+mod tamper;
