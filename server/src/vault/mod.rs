@@ -21,6 +21,9 @@ mod tokens;
 mod view;
 mod writes;
 
+#[cfg(test)]
+mod tests;
+
 pub use auditing::AuditQuery;
 pub use bundles::BundleOf;
 pub use entries::Which;

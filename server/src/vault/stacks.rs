@@ -229,7 +229,8 @@ impl Declarer<'_> {
     ) -> Result<(), Error> {
         let revision = self.transaction.next_revision()?;
         let new = regions.iter().filter(|region| !known.unwrap_or_default().contains(region));
-        let overlays = new.map(|region| Layer::Overlay(region.clone()));
+        let overlays: Vec<Layer> = new.map(|region| Layer::Overlay(region.clone())).collect();
+        self.sign_environment(EnvironmentRow { stack: stack.clone(), name: name.clone(), regions, mac: [0; 32] })?;
         let base = known.is_none().then_some(Layer::Base);
         for layer in base.into_iter().chain(overlays) {
             let key = LayerKey { layer, ..base_of(stack, name) };
@@ -240,7 +241,7 @@ impl Declarer<'_> {
             let manifest = header(&key, revision).sign(&self.keyring, []);
             self.transaction.put_layer(&key, &LayerRow { revision, manifest })?;
         }
-        self.sign_environment(EnvironmentRow { stack: stack.clone(), name: name.clone(), regions, mac: [0; 32] })
+        Ok(())
     }
 
     fn sign_environment(&mut self, mut row: EnvironmentRow) -> Result<(), Error> {
