@@ -1,5 +1,6 @@
 //! The three programs together, on real input.
 
+mod demo;
 mod docker_simpleapp;
 mod regions;
 mod simpleapp;

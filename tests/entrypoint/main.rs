@@ -1,1 +1,5 @@
-//! Tests of the entrypoint, to come.
+//! The entrypoint in front of a real server, and in containers that allow it nothing.
+
+mod containers;
+mod roads;
+mod signals;
