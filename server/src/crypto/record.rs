@@ -197,7 +197,7 @@ mod tests {
     use chandlery_wire::MAX_VALUE_BYTES;
     use proptest::prelude::*;
 
-    use super::super::RootKey;
+    use super::super::{RootKey, WrappedKey};
     use super::*;
 
     fn keyring() -> Keyring {
@@ -332,6 +332,44 @@ mod tests {
         later[0] = 2;
         assert_eq!(place.header().open(&keyring, &later).unwrap_err().fault, Fault::UnknownFormat(2));
         assert_eq!(place.header().open(&keyring, &[]).unwrap_err().fault, Fault::Truncated);
+    }
+
+    #[test]
+    fn sealing_gives_the_bytes_that_the_format_draws() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../../../tests/vectors/format-v1.json")).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let bytes = |value: &serde_json::Value| -> Vec<u8> {
+            let hex = text(value);
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+        };
+        let wrapped = |key: &serde_json::Value| WrappedKey {
+            id: u32::try_from(key["id"].as_u64().unwrap()).unwrap(),
+            purpose: text(&key["purpose"]),
+            bytes: bytes(&key["wrapped"]),
+        };
+        let root = RootKey::from_bytes(bytes(&vectors["root_key"]["key"]).try_into().unwrap());
+        let wrapped: Vec<WrappedKey> = vectors["keys"].as_array().unwrap().iter().map(wrapped).collect();
+        let keyring = Keyring::open(&root, &wrapped).unwrap();
+        for record in vectors["records"].as_array().unwrap() {
+            let place = Place {
+                stack: text(&record["stack"]).parse().unwrap(),
+                environment: text(&record["environment"]).parse().unwrap(),
+                layer: text(&record["layer"]).parse().unwrap(),
+                name: text(&record["name"]).parse().unwrap(),
+                grant: text(&record["grant"]).parse().unwrap(),
+                version: record["version"].as_u64().unwrap(),
+                state: serde_json::from_value(record["state"].clone()).unwrap(),
+                attributes: text(&record["attributes"]),
+                created: record["created"].as_i64().unwrap(),
+                author: text(&record["author"]),
+                previous: bytes(&record["previous"]),
+            };
+            let (key, nonce) = (u32::try_from(record["key"].as_u64().unwrap()).unwrap(), bytes(&record["nonce"]));
+            let value = Value::new(bytes(&record["plaintext"]));
+            let sealed = place.header().seal_with(&keyring, key, nonce.try_into().unwrap(), &value).unwrap();
+            assert_eq!(sealed.into_bytes(), bytes(&record["sealed"]));
+        }
     }
 
     #[test]

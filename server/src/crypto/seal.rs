@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use base64ct::{Base64, Encoding};
-use ring::hkdf;
+use ring::hmac;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
@@ -126,20 +126,22 @@ impl RootKey {
         CipherKey::new(&key).map_err(|_| EncryptError::TooLong)
     }
 
-    /// `HKDF-SHA-256(salt = none, ikm = root key, info, N bytes)` (RFC 5869)
+    /// `HKDF-SHA-256(salt = none, ikm = root key, info, N bytes)` (RFC 5869), for up to one block.
+    ///
+    /// ```text
+    /// PRK = HMAC-SHA-256(32 zero bytes, root key)
+    /// OKM = HMAC-SHA-256(PRK, info ‖ 0x01), its first N bytes
+    /// ```
+    ///
+    /// Written out because one block cannot fail, and a derivation that could would need a key to return when it did.
     fn derive<const N: usize>(&self, info: &[u8]) -> [u8; N] {
-        struct Length(usize);
-        impl hkdf::KeyType for Length {
-            fn len(&self) -> usize {
-                self.0
-            }
-        }
+        const { assert!(N <= 32, "one block") };
+        let extract = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]), &self.0[..]);
+        let mut expand = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, extract.as_ref()));
+        expand.update(info);
+        expand.update(&[1]);
         let mut derived = [0; N];
-        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&self.0[..]);
-        let info = [info];
-        let done = secret.expand(&info, Length(N)).and_then(|output| output.fill(&mut derived));
-        // RFC 5869 allows 255 blocks of 32 bytes, and N is 8 or 32.
-        debug_assert!(done.is_ok());
+        derived.copy_from_slice(&expand.sign().as_ref()[..N]);
         derived
     }
 
