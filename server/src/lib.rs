@@ -6,10 +6,16 @@
 pub mod access;
 pub mod audit;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod crypto;
 pub mod fatal;
 pub mod http;
+pub mod paths;
+pub mod pki;
 pub mod resolve;
+pub mod run;
+pub mod serve;
 pub mod store;
+pub mod telemetry;
 pub mod vault;

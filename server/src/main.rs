@@ -1,1 +1,37 @@
-fn main() {}
+//! `chandlery-server`: the encrypted store.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use chandlery_server::config::{self, AuditCommand, Command, ConfigCommand, Loaded};
+use chandlery_server::fatal::Fatal;
+use chandlery_server::{commands, run, telemetry};
+
+fn main() -> ExitCode {
+    match config::parse(std::env::args_os()).and_then(|(command, loaded)| execute(command, &loaded)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fatal) => {
+            // Whoever closed stderr does not want to know.
+            let _ = writeln!(io::stderr(), "{fatal}");
+            fatal.exit_code()
+        }
+    }
+}
+
+fn execute(command: Command, loaded: &Loaded) -> Result<(), Fatal> {
+    let config = &loaded.config;
+    telemetry::start(config.log_level, config.log_format);
+    match command {
+        Command::Serve => run::run(config),
+        Command::AcceptRestore => commands::accept_restore(config),
+        Command::Audit(AuditCommand::Verify) => commands::audit_verify(config),
+        Command::Config(ConfigCommand::Example) => print(&config::example()?),
+        Command::Config(ConfigCommand::Show) => print(&config::show(loaded)),
+        Command::Config(ConfigCommand::Check) => print("the configuration can be used\n"),
+    }
+}
+
+fn print(text: &str) -> Result<(), Fatal> {
+    let written = io::stdout().write_all(text.as_bytes());
+    written.map_err(|error| Fatal::new(format!("the output cannot be written: {error}"), "look where it goes"))
+}

@@ -1,5 +1,6 @@
 //! What the server is told: by flag, over `CHANDLERY_…` variable, over TOML file, over default.
 
+mod command_line;
 mod document;
 mod settings;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
+pub use command_line::{AuditCommand, Command, ConfigCommand, parse};
 pub use document::{example, show};
 pub use settings::{LogFormat, LogLevel, Settings};
 use units::{Period, Permissions, Size, Switch};
@@ -283,6 +285,12 @@ impl Config {
         if let Some(address) = self.http_listen.filter(|address| !address.ip().is_loopback()) {
             let what = format!("http_listen is {address}: values would cross the network in the clear");
             return Err(Fatal::usage(what, "use a loopback address such as 127.0.0.1:8421, or listen, which has TLS"));
+        }
+        let in_data_dir = self.socket.as_ref().is_some_and(|socket| socket.starts_with(&self.data_dir));
+        if in_data_dir && self.socket_mode & 0o077 != 0 {
+            let what =
+                "socket_mode lets others connect, and the socket is in the data directory, which is closed to them";
+            return Err(Fatal::usage(what, "set socket to a path elsewhere, such as /run/chandlery/chandlery.sock"));
         }
         if self.max_connections == 0 {
             return Err(Fatal::usage("max_connections is 0: nobody could connect", "set it to 1 or more"));

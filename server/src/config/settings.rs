@@ -13,96 +13,96 @@ use super::units::{Period, Permissions, Size, Switch};
 pub struct Settings {
     /// Where everything is kept: keys, database, certificates, audit log. It is made with mode 0700, and refused if
     /// others can look into it.
-    #[arg(long, env = "CHANDLERY_DATA_DIR", value_name = "PATH")]
+    #[arg(long, global = true, env = "CHANDLERY_DATA_DIR", value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
 
     /// The address and port for TLS. Port 0 takes a free one; local.json in the data directory says which.
-    #[arg(long, env = "CHANDLERY_LISTEN", value_name = "ADDRESS:PORT")]
+    #[arg(long, global = true, env = "CHANDLERY_LISTEN", value_name = "ADDRESS:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
 
     /// An address and port without TLS, or "off". Only a loopback address is taken.
-    #[arg(long, env = "CHANDLERY_HTTP_LISTEN", value_name = "ADDRESS:PORT|off")]
+    #[arg(long, global = true, env = "CHANDLERY_HTTP_LISTEN", value_name = "ADDRESS:PORT|off")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_listen: Option<Switch<SocketAddr>>,
 
     /// The unix socket for programs on this host, or "off".
-    #[arg(long, env = "CHANDLERY_SOCKET", value_name = "PATH|off")]
+    #[arg(long, global = true, env = "CHANDLERY_SOCKET", value_name = "PATH|off")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket: Option<Switch<String>>,
 
     /// The unix socket's mode: 0660 lets the group's programs connect. They still need a token.
-    #[arg(long, env = "CHANDLERY_SOCKET_MODE", value_name = "MODE")]
+    #[arg(long, global = true, env = "CHANDLERY_SOCKET_MODE", value_name = "MODE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_mode: Option<Permissions>,
 
     /// The root key, which opens everything else. It is made at the first start; a Docker secret or a systemd credential
     /// works too. Without it the store cannot be read: keep a copy, and not beside the backup of the data.
-    #[arg(long, env = "CHANDLERY_ROOT_KEY_FILE", value_name = "PATH")]
+    #[arg(long, global = true, env = "CHANDLERY_ROOT_KEY_FILE", value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_key_file: Option<PathBuf>,
 
     /// The audit log.
-    #[arg(long, env = "CHANDLERY_AUDIT_FILE", value_name = "PATH")]
+    #[arg(long, global = true, env = "CHANDLERY_AUDIT_FILE", value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit_file: Option<PathBuf>,
 
     /// The server certificate with its chain, PEM. The server makes and renews the one at the default path itself; one at
     /// another path is yours, and is never written to. A new one is picked up while connections go on.
-    #[arg(long, env = "CHANDLERY_TLS_CERT", value_name = "PATH")]
+    #[arg(long, global = true, env = "CHANDLERY_TLS_CERT", value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
 
     /// The server certificate's key, PEM.
-    #[arg(long, env = "CHANDLERY_TLS_KEY", value_name = "PATH")]
+    #[arg(long, global = true, env = "CHANDLERY_TLS_KEY", value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
 
     /// More host names and addresses that clients reach the server by, for the certificate it makes. localhost, the
     /// host's name and the address of `listen` are in it already.
-    #[arg(long, env = "CHANDLERY_TLS_NAMES", value_name = "NAME,…", value_delimiter = ',')]
+    #[arg(long, global = true, env = "CHANDLERY_TLS_NAMES", value_name = "NAME,…", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_names: Option<Vec<String>>,
 
     /// How long requests may take to finish when the server is told to stop. Docker kills after 10s.
-    #[arg(long, env = "CHANDLERY_DRAIN", value_name = "DURATION")]
+    #[arg(long, global = true, env = "CHANDLERY_DRAIN", value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<Period>,
 
     /// How long a request may take from its headers to its reply.
-    #[arg(long, env = "CHANDLERY_REQUEST_TIMEOUT", value_name = "DURATION")]
+    #[arg(long, global = true, env = "CHANDLERY_REQUEST_TIMEOUT", value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_timeout: Option<Period>,
 
     /// How long a client may take for the TLS handshake, and then for each request's headers. An idle connection is
     /// closed after the same time.
-    #[arg(long, env = "CHANDLERY_HEADER_TIMEOUT", value_name = "DURATION")]
+    #[arg(long, global = true, env = "CHANDLERY_HEADER_TIMEOUT", value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header_timeout: Option<Period>,
 
     /// Connections at a time; more wait until one ends.
-    #[arg(long, env = "CHANDLERY_MAX_CONNECTIONS", value_name = "NUMBER")]
+    #[arg(long, global = true, env = "CHANDLERY_MAX_CONNECTIONS", value_name = "NUMBER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
 
     /// Bytes of a request's headers.
-    #[arg(long, env = "CHANDLERY_MAX_HEADER_BYTES", value_name = "SIZE")]
+    #[arg(long, global = true, env = "CHANDLERY_MAX_HEADER_BYTES", value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_header_bytes: Option<Size>,
 
     /// Bytes of a request's body, so of an import. A single value has at most 512KiB whatever is set here.
-    #[arg(long, env = "CHANDLERY_MAX_BODY_BYTES", value_name = "SIZE")]
+    #[arg(long, global = true, env = "CHANDLERY_MAX_BODY_BYTES", value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_bytes: Option<Size>,
 
     /// What is logged to stderr: off, error, warn, info, debug or trace. No level logs a value or a token.
-    #[arg(long, env = "CHANDLERY_LOG_LEVEL", value_name = "LEVEL")]
+    #[arg(long, global = true, env = "CHANDLERY_LOG_LEVEL", value_name = "LEVEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_level: Option<LogLevel>,
 
     /// How it is logged: text or json.
-    #[arg(long, env = "CHANDLERY_LOG_FORMAT", value_name = "FORMAT")]
+    #[arg(long, global = true, env = "CHANDLERY_LOG_FORMAT", value_name = "FORMAT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_format: Option<LogFormat>,
 }

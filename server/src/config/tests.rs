@@ -81,6 +81,7 @@ fn what_cannot_work_is_refused() {
     for (line, wanted) in [
         ("http_listen = \"0.0.0.0:80\"", "in the clear"),
         ("http_listen = \"192.0.2.1:80\"", "in the clear"),
+        ("socket_mode = \"0660\"", "elsewhere"),
         ("max_connections = 0", "max_connections"),
         ("max_header_bytes = \"4KiB\"", "8KiB"),
         ("header_timeout = \"0s\"", "header_timeout"),

@@ -22,6 +22,11 @@ impl Gate {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Ok(vault);
     }
 
+    /// Says why it is sealed now.
+    pub fn seal(&self, reason: Error) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Err(reason);
+    }
+
     /// # Errors
     /// The reason why the vault is sealed.
     pub fn vault(&self) -> Result<Arc<Vault>, Error> {

@@ -29,6 +29,6 @@ pub use bundles::BundleOf;
 pub use entries::Which;
 pub use error::Error;
 pub use gate::Gate;
-pub use open::{OpenError, Opening, accept_older, open, verify_offline};
+pub use open::{OpenError, Opening, accept_older, open, start_audit_over, verify_offline};
 pub use operation::Vault;
 pub use writes::Removal;

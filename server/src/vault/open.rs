@@ -1,13 +1,13 @@
 //! Opening the vault: the first start, and every later one.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chandlery_wire::api::Outcome;
 use chandlery_wire::{Code, TokenText};
 
-use super::core::{AUDIT_ANCHOR, Core, anchor_from, key_row, wrapped_keys};
+use super::core::{AUDIT_ANCHOR, Core, anchor_bytes, anchor_from, key_row, wrapped_keys};
 use super::tokens::first_token;
 use super::{Error, Vault};
 use crate::audit::{self, Anchor, AuditLog, Draft};
@@ -51,9 +51,9 @@ impl From<Error> for OpenError {
 /// # Errors
 /// See [`OpenError`].
 pub fn open(opening: &Opening<'_>) -> Result<(Vault, Option<TokenText>), OpenError> {
-    let (keys, anchor, revision, used) = read_with(&*opening.store, |snapshot| {
+    let (keys, revision, used) = read_with(&*opening.store, |snapshot| {
         let used = snapshot.revision()? > 0 || !snapshot.tokens()?.is_empty();
-        Ok::<_, Error>((snapshot.keys()?, snapshot.meta(AUDIT_ANCHOR)?, snapshot.revision()?, used))
+        Ok::<_, Error>((snapshot.keys()?, snapshot.revision()?, used))
     })?;
     if keys.is_empty() && used {
         return Err(Error::new(Code::Integrity, "the database has entries and no keys: its keyring was taken away")
@@ -68,14 +68,7 @@ pub fn open(opening: &Opening<'_>) -> Result<(Vault, Option<TokenText>), OpenErr
             (root, keyring, None)
         }
     };
-    let anchor = match anchor {
-        None => None,
-        Some(bytes) => Some(anchor_from(&bytes).ok_or_else(|| {
-            Error::new(Code::Integrity, "the audit log's anchor in the database was changed")
-                .hint("find out who can write to the database, then restore a backup")
-        })?),
-    };
-    let audit = open_audit(opening, &keyring, anchor)?;
+    let audit = open_audit(opening, &keyring, anchor(opening)?)?;
     if let Some(told) = audit.last_revision().filter(|told| *told > revision) {
         return Err(rolled_back(revision, told).into());
     }
@@ -92,12 +85,10 @@ pub fn open(opening: &Opening<'_>) -> Result<(Vault, Option<TokenText>), OpenErr
 /// # Errors
 /// As [`open`].
 pub fn accept_older(opening: &Opening<'_>) -> Result<u64, OpenError> {
-    let (keys, revision) =
-        read_with(&*opening.store, |snapshot| Ok::<_, Error>((snapshot.keys()?, snapshot.revision()?)))?;
-    let root = RootKey::load(opening.root_key_file).map_err(|error| sealed(&error))?;
-    let keyring = Keyring::open(&root, &wrapped_keys(&keys)).map_err(|error| sealed(&error))?;
-    // The database's own anchor is older than the log's head, and in the log all the same if the log is whole.
-    let audit = open_audit(opening, &keyring, None)?;
+    let revision = read_with(&*opening.store, |snapshot| Ok::<_, Error>(snapshot.revision()?))?;
+    let keyring = keyring(opening)?;
+    // The anchor is older than the log's head, and in the log all the same if the log is whole.
+    let audit = open_audit(opening, &keyring, anchor(opening)?)?;
     let told = audit.last_revision().unwrap_or(0);
     let revision = write_with(&*opening.store, move |transaction| {
         let mut revision = revision;
@@ -115,12 +106,40 @@ pub fn accept_older(opening: &Opening<'_>) -> Result<u64, OpenError> {
 /// # Errors
 /// As [`open`].
 pub fn verify_offline(opening: &Opening<'_>) -> Result<chandlery_wire::api::AuditVerification, OpenError> {
-    let (keys, anchor) =
-        read_with(&*opening.store, |snapshot| Ok::<_, Error>((snapshot.keys()?, snapshot.meta(AUDIT_ANCHOR)?)))?;
-    let root = RootKey::load(opening.root_key_file).map_err(|error| sealed(&error))?;
-    let keyring = Keyring::open(&root, &wrapped_keys(&keys)).map_err(|error| sealed(&error))?;
-    let anchor = anchor.as_deref().and_then(anchor_from);
+    let (keyring, anchor) = (keyring(opening)?, anchor(opening)?);
     Ok(audit::verify(opening.audit_file, &keyring.audit_key().into(), anchor).map_err(Error::from)?)
+}
+
+/// Sets the audit log aside, where there is one, and begins a new chain, anchored in the database.
+///
+/// # Errors
+/// As [`open`].
+pub fn start_audit_over(opening: &Opening<'_>) -> Result<Option<PathBuf>, OpenError> {
+    let keyring = keyring(opening)?;
+    let anchor = anchor(opening)?;
+    let (audit, aside) =
+        AuditLog::start_over(opening.audit_file, keyring.audit_key().into(), Arc::clone(&opening.clock), anchor)
+            .map_err(Error::from)?;
+    let head = anchor_bytes(audit.head());
+    write_with(&*opening.store, move |transaction| Ok::<_, Error>(transaction.set_meta(AUDIT_ANCHOR, &head)?))?;
+    Ok(aside)
+}
+
+/// The stored keyring, opened.
+fn keyring(opening: &Opening<'_>) -> Result<Keyring, OpenError> {
+    let keys = read_with(&*opening.store, |snapshot| Ok::<_, Error>(snapshot.keys()?))?;
+    let root = RootKey::load(opening.root_key_file).map_err(|error| sealed(&error))?;
+    Keyring::open(&root, &wrapped_keys(&keys)).map_err(|error| sealed(&error))
+}
+
+/// The audit log's head as the database knows it.
+fn anchor(opening: &Opening<'_>) -> Result<Option<Anchor>, Error> {
+    let bytes = read_with(&*opening.store, |snapshot| Ok::<_, Error>(snapshot.meta(AUDIT_ANCHOR)?))?;
+    let changed = || {
+        Error::new(Code::Integrity, "the audit log's anchor in the database was changed")
+            .hint("find out who can write to the database, then restore a backup")
+    };
+    bytes.map(|bytes| anchor_from(&bytes).ok_or_else(changed)).transpose()
 }
 
 fn first_start(opening: &Opening<'_>) -> Result<(RootKey, Keyring, Option<TokenText>), OpenError> {

@@ -9,7 +9,7 @@ use chandlery_wire::api::Outcome;
 use super::Error;
 use super::core::Core;
 use crate::access::{Caller, Peer, Trail};
-use crate::audit::Draft;
+use crate::audit::{Draft, SERVER};
 
 /// The store, its keys and its audit log, open. Operations are in the files of what they are about.
 #[derive(Debug, Clone)]
@@ -153,11 +153,12 @@ impl Vault {
         check.await.unwrap_or_else(|_| Err(Error::new(Code::Internal, "the check failed inside the server")))
     }
 
-    /// Puts the audit log's head into the database: at a clean stop, so that a log cut afterwards is found out.
+    /// The last line of a server's life; its place goes into the database, so that a log cut afterwards is found out.
     ///
     /// # Errors
-    /// When the store cannot be written.
-    pub fn anchor_audit(&self) -> Result<(), Error> {
+    /// When the log or the store cannot be written.
+    pub fn stop(&self) -> Result<(), Error> {
+        self.core.audit.append(&Draft::new(SERVER, "stop", Outcome::Allowed)).wait()?;
         self.core.write(|_| Ok::<(), Error>(()))
     }
 }

@@ -1,0 +1,171 @@
+//! The life of a server: prepare, open, listen, serve, drain.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chandlery_wire::{Code, TokenText};
+
+use crate::access::Trail;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::fatal::Fatal;
+use crate::http::{App, Limits, router};
+use crate::paths::{prepare_data_dir, write_private};
+use crate::pki::Pki;
+use crate::serve::{self, Certificates, Listeners, LocalFile, Unreadable, local_server, serve, stop_requested};
+use crate::store::{SqliteStore, Store};
+use crate::vault::{self, Error, Gate, OpenError, Opening, Vault};
+
+/// How often a sealed server looks whether its root key has come.
+const UNSEAL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// What keeps it from starting, or from stopping well.
+pub fn run(config: &Config) -> Result<(), Fatal> {
+    prepare_data_dir(&config.data_dir)?;
+    LocalFile::clear(&config.data_dir)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let files = Files::new(config, Arc::clone(&clock))?;
+    let gate = match files.open() {
+        Ok(vault) => Gate::open(Arc::new(vault)),
+        Err(OpenError::Sealed(error)) => {
+            tracing::error!(reason = %error.detail, hint = %error.hint, "sealed: nothing is served until the root key is there");
+            Gate::sealed(error)
+        }
+        Err(OpenError::Fatal(error)) => return Err(Fatal::new(error.detail, error.hint)),
+    };
+    let pki = Pki::new(config, clock);
+    pki.ensure()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        Fatal::new(format!("the server cannot start its threads: {error}"), "raise the limits of the unit or container")
+    })?;
+    runtime.block_on(listen(config, files, Arc::new(gate), pki))
+}
+
+async fn listen(config: &Config, files: Files, gate: Arc<Gate>, pki: Pki) -> Result<(), Fatal> {
+    let certificates = Certificates::load(&config.tls)?;
+    let listeners = Listeners::bind(config, Arc::clone(&certificates))?;
+    let bound = listeners.bound();
+    let app =
+        App { gate: Arc::clone(&gate), limits: Limits { body: config.max_body_bytes, time: config.request_timeout } };
+    let local = local_server(&bound, &pki.trust_anchor()?, &files.admin_token);
+    // Whoever reads it may connect: the sockets are bound, and the kernel queues until they are served.
+    let local_file = LocalFile::write(&config.data_dir, &local)?;
+    tracing::info!(address = %local.address, socket = local.socket.as_deref().unwrap_or("off"), "listening");
+    tokio::spawn(certificates.watch(pki));
+    tokio::spawn(unseal(files, Arc::clone(&gate)));
+    let unreadable = Unreadable::new(stray(Arc::clone(&gate)));
+    let open = serve(listeners, router(app), serve::Limits::from(config), unreadable, stop_requested()).await;
+    drop(local_file);
+    if open > 0 {
+        tracing::warn!(connections = open, "the deadline passed before these had ended");
+    }
+    if let Ok(vault) = gate.vault()
+        && let Err(error) = tokio::task::spawn_blocking(move || vault.stop()).await.unwrap_or(Ok(()))
+    {
+        return Err(Fatal::new(error.detail, error.hint));
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for the root key, where it is not there.
+async fn unseal(files: Files, gate: Arc<Gate>) {
+    let files = Arc::new(files);
+    while gate.vault().is_err() {
+        tokio::time::sleep(UNSEAL_INTERVAL).await;
+        let files = Arc::clone(&files);
+        match tokio::task::spawn_blocking(move || files.open()).await {
+            Ok(Ok(vault)) => {
+                gate.unseal(Arc::new(vault));
+                tracing::info!("unsealed");
+            }
+            Ok(Err(OpenError::Sealed(error))) => gate.seal(error),
+            Ok(Err(OpenError::Fatal(error))) => {
+                tracing::error!(reason = %error.detail, hint = %error.hint, "the store cannot be opened");
+                gate.seal(error);
+            }
+            Err(_) => tracing::error!("opening the store failed inside the server"),
+        }
+    }
+}
+
+/// The audit line of what was no HTTP request at all: hyper answers it before any route sees it, so its line cannot
+/// come before its reply; it comes right after.
+fn stray(gate: Arc<Gate>) -> impl Fn(serve::Peer, &'static str) + Send + Sync + 'static {
+    move |peer, what| {
+        let Ok(vault) = gate.vault() else { return };
+        tokio::spawn(async move {
+            if let Err(error) = vault.audit_stray(&Trail::default(), Some(peer), what, 400).await {
+                tracing::error!(reason = %error.detail, "an unreadable request has no audit line");
+            }
+        });
+    }
+}
+
+/// What the vault is opened from, again and again while it is sealed.
+pub(crate) struct Files {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    root_key: PathBuf,
+    audit: PathBuf,
+    admin_token: PathBuf,
+}
+
+impl Files {
+    pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, Fatal> {
+        let store = SqliteStore::open(&config.data_dir).map_err(|error| Fatal::new(&error, error.hint()))?;
+        Ok(Self {
+            store: Arc::new(store),
+            clock,
+            root_key: config.root_key_file.clone(),
+            audit: config.audit_file.clone(),
+            admin_token: config.data_dir.join("admin-token"),
+        })
+    }
+
+    fn open(&self) -> Result<Vault, OpenError> {
+        let (vault, token) = self.with(vault::open)?;
+        if let Some(token) = token {
+            show_once(&token, &self.admin_token);
+        }
+        Ok(vault)
+    }
+
+    /// Hands the parts to one of the vault's ways of opening.
+    pub(crate) fn with<T>(&self, open: impl FnOnce(&Opening<'_>) -> T) -> T {
+        let keep = |token: &TokenText| keep_token(&self.admin_token, token);
+        open(&Opening {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            root_key_file: &self.root_key,
+            audit_file: &self.audit,
+            keep_token: &keep,
+        })
+    }
+}
+
+fn keep_token(path: &Path, token: &TokenText) -> Result<(), Error> {
+    let line = zeroize::Zeroizing::new(format!("{}\n", token.expose_secret()));
+    write_private(path, line.as_bytes()).map_err(|error| {
+        Error::new(Code::Internal, format!("the admin token cannot be kept in {}: {error}", path.display()))
+            .hint("make the data directory writable")
+    })
+}
+
+/// On a terminal somebody reads it; anywhere else it would end up in a log.
+fn show_once(token: &TokenText, path: &Path) {
+    let mut terminal = std::io::stderr().lock();
+    if terminal.is_terminal() {
+        let _ = writeln!(
+            terminal,
+            "\nThe admin token, shown this once and kept in {}:\n\n    {}\n",
+            path.display(),
+            token.expose_secret()
+        );
+    }
+}
