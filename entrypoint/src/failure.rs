@@ -96,6 +96,11 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
+/// Seconds with one decimal. Formatting a float would link 12 KB of code that nothing else needs.
+pub(crate) fn seconds(time: std::time::Duration) -> String {
+    format!("{}.{}", time.as_secs(), time.subsec_millis() / 100)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 mod connection;
 mod http;
+mod provider;
 mod tls;
 
 use std::hash::{BuildHasher, RandomState};
@@ -12,7 +13,7 @@ use chandlery_wire::{Bundle, Problem};
 use zeroize::Zeroizing;
 
 use crate::config::{Address, Config};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, seconds};
 
 use connection::Connector;
 use http::Response;
@@ -79,7 +80,7 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 fn unreachable(config: &Config, seen: Seen) -> Failure {
-    let time = config.timeout.as_secs_f32();
+    let time = seconds(config.timeout);
     let what = format!("no bundle from {} within {time} s; seen last: {}", config.address, seen.what);
     let hint = match seen.hint.as_str() {
         "" => {

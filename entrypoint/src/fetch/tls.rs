@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use ring::digest::{SHA256, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{self, CryptoProvider};
@@ -10,6 +11,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::provider;
 use crate::config::{Config, Trust};
 use crate::failure::{Exit, Failure};
 
@@ -22,7 +24,7 @@ const SYSTEM_ROOTS: [&str; 3] =
 /// # Errors
 /// There are no certificates where they should be, or they cannot be read.
 pub(super) fn client(trust: &Trust) -> Result<Arc<ClientConfig>, Failure> {
-    let provider = Arc::new(crypto::ring::default_provider());
+    let provider = Arc::new(provider::client());
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Fingerprint(pin) => Arc::new(Pinned { pin: *pin, provider: Arc::clone(&provider) }),
         Trust::Authority { pem, source } => {
@@ -86,7 +88,7 @@ struct Pinned {
 
 impl Pinned {
     fn is(&self, certificate: &CertificateDer<'_>) -> bool {
-        sha256(certificate).as_ref() == self.pin.as_slice()
+        digest(&SHA256, certificate).as_ref() == self.pin.as_slice()
     }
 }
 
@@ -133,13 +135,6 @@ impl ServerCertVerifier for Pinned {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
-}
-
-/// SHA-256 as TLS 1.3 itself uses it: the provider has it in any case, and a second one would cost bytes.
-fn sha256(bytes: &[u8]) -> crypto::hash::Output {
-    let suite = crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
-    let rustls::SupportedCipherSuite::Tls13(suite) = suite else { unreachable!("a TLS 1.3 suite is one") };
-    suite.common.hash_provider.hash(bytes)
 }
 
 /// The failure that an error stands for, where it says that the server is not the right one.

@@ -6,7 +6,7 @@ mod plan;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::failure::{Exit, Failure, say};
+use crate::failure::{Exit, Failure, say, seconds};
 
 pub(crate) use plan::Plan;
 
@@ -78,8 +78,8 @@ pub(crate) fn for_hosts(plan: &Plan) -> Result<(), Failure> {
             return Err(too_long(&names, &seen, plan.timeout));
         };
         if seen[news.host] != news.sight {
-            let time = begin.elapsed().as_secs_f32();
-            say(&format!("  {}: {} ({time:.1} s)", names[news.host], news.sight.words()));
+            let time = seconds(begin.elapsed());
+            say(&format!("  {}: {} ({time} s)", names[news.host], news.sight.words()));
             seen[news.host] = news.sight;
         }
     }
@@ -89,7 +89,7 @@ pub(crate) fn for_hosts(plan: &Plan) -> Result<(), Failure> {
 fn too_long(names: &[String], seen: &[Sight], timeout: Duration) -> Failure {
     let missing = names.iter().zip(seen).filter(|(_, sight)| **sight != Sight::Ready);
     let faults: Vec<String> = missing.map(|(name, sight)| format!("{name}: {}", sight.words())).collect();
-    let what = format!("not reachable within {} s:", timeout.as_secs_f32());
+    let what = format!("not reachable within {} s:", seconds(timeout));
     let hint = "look at the logs of what is missing; WAIT_TIMEOUT gives it more time";
     Failure::new(Exit::WaitedTooLong, what, hint).with_faults(faults)
 }
