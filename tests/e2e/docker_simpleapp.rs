@@ -85,7 +85,8 @@ impl Region {
         let authority = format!("/run/chandlery/server/{authority}");
         let project = format!("chandlery-test-{}-{name}", std::process::id());
         let stack = folder("simpleapp");
-        let files = ["docker-compose.yml", "docker-compose.chandlery.yml"].map(|file| stack.join(file));
+        let [plain, ours, second] = ["docker-compose.yml", "docker-compose.chandlery.yml", "docker-compose.v2.yml"]
+            .map(|file| stack.join(file));
         let path = |path: &Path| path.to_str().expect("a plain path").to_owned();
         let mut env = vec![
             ("PROJECT", project.clone()),
@@ -101,7 +102,7 @@ impl Region {
             env.push(("CHANDLERY_CACERT", authority));
         }
         let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let compose = Compose::new(&project, &[&files[0], &files[1]], &env);
+        let compose = Compose::new(&project, [&plain, &ours], &second, &env);
         for (service, base) in [("cache", &images.redis), ("db", &images.mariadb), ("app", &images.python)] {
             compose.run(&["build", "--build-arg", &format!("BASE={base}"), service]).ok();
         }

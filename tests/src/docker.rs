@@ -56,25 +56,37 @@ impl Images {
 /// One compose project; it is taken down, volumes and all, when it is dropped.
 #[derive(Debug)]
 pub struct Compose {
+    program: &'static [&'static str],
     name: String,
     files: Vec<PathBuf>,
     env: Vec<(String, String)>,
 }
 
 impl Compose {
+    /// The first files are for every version of compose, the last is for version 2 and later.
     #[must_use]
-    pub fn new(name: &str, files: &[&Path], env: &[(&str, &str)]) -> Self {
+    pub fn new(name: &str, files: [&Path; 2], for_version_2: &Path, env: &[(&str, &str)]) -> Self {
+        let standalone: &[&str] = &["docker-compose"];
+        let version = |program| Run::new("/usr/bin/env").args(program).args(["version", "--short"]).output();
+        let found = version(standalone);
+        let (program, found) = match found.code() {
+            0 => (standalone, found),
+            _ => (&["docker", "compose"][..], version(&["docker", "compose"])),
+        };
+        let mut files = files.map(Path::to_owned).to_vec();
+        if !found.text().trim_start_matches('v').starts_with("1.") {
+            files.push(for_version_2.to_owned());
+        }
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { name: name.to_owned(), files: files.iter().map(|file| (*file).to_owned()).collect(), env }
+        Self { program, name: name.to_owned(), files, env }
     }
 
-    /// `docker-compose`, or the plugin of newer Dockers.
+    /// A compose command on the project.
     #[must_use]
     pub fn run(&self, args: &[&str]) -> Run {
-        let standalone = Run::new("/usr/bin/env").args(["sh", "-c", "command -v docker-compose"]).output().code() == 0;
-        let program: &[&str] = if standalone { &["docker-compose"] } else { &["docker", "compose"] };
         let files = self.files.iter().flat_map(|file| ["-f".into(), file.as_os_str().to_owned()]);
-        let run = Run::new("/usr/bin/env").args(program).args(["-p", &self.name]).args(files).args(args);
+        let run = Run::new("/usr/bin/env").args(self.program).args(["-p", &self.name]).args(files).args(args);
+        // The classic builder finds the local images without asking anybody for them.
         let run = run.env("HOME", std::env::var_os("HOME").unwrap_or_default()).env("DOCKER_BUILDKIT", "0");
         self.env.iter().fold(run, |run, (name, value)| run.env(name, value))
     }
