@@ -1,0 +1,12 @@
+//! The program as a container runs it, against a server that answers what each test wants. Traffic stays on this
+//! machine, and secret files go to directories in /dev/shm.
+
+#![expect(clippy::unwrap_used, reason = "panicking is how a test says no, in its helpers too")]
+
+mod exec;
+mod fetching;
+mod placing;
+mod signals;
+mod support;
+mod trust;
+mod waiting;
