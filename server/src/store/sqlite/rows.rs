@@ -52,8 +52,12 @@ impl Columns<'_> {
 
     /// A grant as we write it: parsing is more lenient, and two spellings of one grant would be two rows.
     fn grant(&self, index: usize, record: &dyn Display) -> Result<Grant, StoreError> {
+        let text = self.text(index, record)?;
+        if text == "all" {
+            return Ok(Grant::All);
+        }
         let grant: Grant = self.parsed(index, record)?;
-        match grant.to_string() == self.text(index, record)? {
+        match grant.to_string() == text {
             true => Ok(grant),
             false => Err(self.damaged(index, record, "is not spelled as it should be")),
         }

@@ -152,3 +152,38 @@ fn run_job(view: &mut View<'_>, job: WriteJob) -> Result<Result<(), StoreError>,
     view.execute("RELEASE job", [])?;
     Ok(verdict.map(|_| ()).map_err(|_| StoreError::other("a write panicked and was rolled back")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_failed_shuts_the_store_for_writing_and_a_full_one_does_not() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let file = directory.path().join("chandlery.db");
+        super::super::file::create(&file).unwrap();
+        let connection = schema::open_writer(&file).unwrap();
+        let mut thread = Thread { file, connection: Some(connection), shut: Shut::default() };
+
+        thread.after_failure(&StoreError::Full);
+        assert!(thread.connection.is_none(), "what is in its memory may not be what is on the disk");
+        assert!(thread.open().is_ok());
+
+        let failed = StoreError::Failed { cause: "disk I/O error".to_owned() };
+        thread.after_failure(&failed);
+        assert_eq!(thread.open().unwrap_err(), failed);
+        assert_eq!(*thread.shut.lock().unwrap(), Some(failed));
+    }
+
+    #[test]
+    fn only_an_error_of_the_disk_is_one() {
+        let of = |code| schema::error(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+        assert!(matches!(of(rusqlite::ffi::SQLITE_IOERR_FSYNC), StoreError::Failed { .. }));
+        assert!(matches!(of(rusqlite::ffi::SQLITE_IOERR_WRITE), StoreError::Failed { .. }));
+        assert_eq!(of(rusqlite::ffi::SQLITE_FULL), StoreError::Full);
+        assert_eq!(of(rusqlite::ffi::SQLITE_BUSY_SNAPSHOT), StoreError::Locked);
+        assert_eq!(of(rusqlite::ffi::SQLITE_READONLY_DIRECTORY), StoreError::ReadOnly);
+        assert!(matches!(of(rusqlite::ffi::SQLITE_CORRUPT_INDEX), StoreError::Damaged { .. }));
+        assert!(matches!(of(rusqlite::ffi::SQLITE_MISUSE), StoreError::Other(_)));
+    }
+}
