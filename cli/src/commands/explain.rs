@@ -1,0 +1,116 @@
+//! `chandlery explain`
+
+use std::fmt::Write as _;
+
+use chandlery_wire::EntryName;
+use chandlery_wire::api::{EntryInfo, Explanation, Reference, State};
+
+use super::attributes::delivery_in_words;
+use super::written::minute;
+use crate::client::Path;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output::FormatArg;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The entry's name.
+    name: EntryName,
+    #[command(flatten)]
+    format: FormatArg,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
+    let (stack, environment) = (context.stack()?.as_str(), context.environment()?.as_str());
+    let path = Path::new(&["explanations", stack, environment, args.name.as_str()])
+        .query("region", context.region())
+        .query("service", context.service());
+    let explanation: Explanation = context.client()?.get(&path)?;
+    let region = context.region().map_or_else(String::new, |region| format!(" in {region}"));
+    let service = context.service().map_or_else(|| "all services".to_owned(), ToString::to_string);
+    args.format.print(&explanation, |explanation| {
+        tree(&format!("{} for {service}{region} ({stack}/{environment})", explanation.name), explanation)
+    })?;
+    let faulty: Vec<String> = explanation.references.iter().filter_map(fault).collect();
+    if faulty.is_empty() {
+        return Ok(());
+    }
+    let failure = Failure::new(Exit::Invalid, "the template cannot be resolved", "set what is missing, then ask again");
+    Err(failure.with_faults(faulty))
+}
+
+fn fault(reference: &Reference) -> Option<String> {
+    reference.fault.as_ref().map(|fault| format!("${{{}}}: {fault}", reference.text))
+}
+
+fn tree(title: &str, explanation: &Explanation) -> String {
+    let mut text = format!("{title}\n");
+    let Explanation { winner, hidden, references, .. } = explanation;
+    let verdict = if winner.state == State::Removed { "takes it away:" } else { "wins:" };
+    let _ = writeln!(text, "└─ {} {verdict} {}", winner.layer, in_words(winner));
+    let count = hidden.len() + references.len();
+    let mut branch = (1..=count).map(|n| if n == count { "   └─" } else { "   ├─" });
+    for entry in hidden {
+        let _ = writeln!(text, "{} hides {}: {}", branch.next().unwrap_or_default(), entry.layer, in_words(entry));
+    }
+    let widest = references.iter().map(|reference| reference.text.len()).max().unwrap_or(0) + "${}".len();
+    for reference in references {
+        let target = match (&reference.target, &reference.fault) {
+            (_, Some(fault)) => format!("FAULT: {fault}"),
+            (Some(target), None) => format!("{}: {}", target.layer, in_words(target)),
+            (None, None) => "not resolved".to_owned(),
+        };
+        let name = format!("${{{}}}", reference.text);
+        let _ = writeln!(text, "{} uses {name:widest$}  {target}", branch.next().unwrap_or_default());
+    }
+    text
+}
+
+fn in_words(entry: &EntryInfo) -> String {
+    let secret = if entry.secret { "secret" } else { "plain" };
+    let kind = if entry.template { "template" } else { "literal" };
+    let (grant, deliver) = (&entry.grant, delivery_in_words(&entry.deliver));
+    let (when, who) = (minute(&entry.created), &entry.author);
+    format!("version {}, {secret} {kind} for {grant}, as {deliver}, {when} by {who}", entry.version)
+}
+
+#[cfg(test)]
+mod tests {
+    use chandlery_wire::{Delivery, Grant, Layer};
+
+    use super::*;
+
+    #[test]
+    fn the_tree_says_who_won_and_what_is_missing() {
+        let info = |layer: &str| EntryInfo {
+            name: EntryName::parse("URL").unwrap(),
+            layer: layer.parse::<Layer>().unwrap(),
+            grant: Grant::All,
+            version: 2,
+            state: State::Live,
+            secret: true,
+            template: true,
+            deliver: Delivery::Variable,
+            size: 3,
+            created: "2026-04-11T18:11:57Z".to_owned(),
+            author: "tok_a".to_owned(),
+            value: None,
+        };
+        let reference = |text: &str, fault: Option<&str>| Reference {
+            text: text.to_owned(),
+            target: fault.is_none().then(|| info("base")),
+            fault: fault.map(str::to_owned),
+        };
+        let explanation = Explanation {
+            name: EntryName::parse("URL").unwrap(),
+            winner: info("sfo3"),
+            hidden: vec![info("base")],
+            references: vec![reference("DB", None), reference("GONE", Some("is not set"))],
+        };
+        let words = "version 2, secret template for all, as variable, 2026-04-11 18:11Z by tok_a";
+        let expected = format!(
+            "title\n└─ sfo3 wins: {words}\n   ├─ hides base: {words}\n   ├─ uses ${{DB}}    base: {words}\n   └─ uses ${{GONE}}  FAULT: is not set\n"
+        );
+        assert_eq!(tree("title", &explanation), expected);
+    }
+}

@@ -1,0 +1,81 @@
+//! `chandlery set`
+
+use chandlery_wire::EntryName;
+use chandlery_wire::api::{WriteEntry, Written};
+
+use super::attributes::Attributes;
+use crate::client::Path;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::input::{self, From};
+use crate::output::{self, FormatArg};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  openssl rand -hex 32 | chandlery set SESSION_KEY --trim
+  chandlery set tls.key @server.key --file --mode 0440 --for proxy
+  chandlery set DB_HOST --plain db.eu-west-1.internal --region eu-west-1
+  printf 'mysql://root:${MYSQL_PASSWORD}@${DB_HOST}/app' | chandlery set DATABASE_URL --template")]
+pub(crate) struct Args {
+    /// The entry's name.
+    name: EntryName,
+    /// `-` for stdin, `@path` for a file; with --plain also the value itself. Without it: stdin if it is piped, else a prompt.
+    #[arg(value_name = "VALUE", num_args = 0..)]
+    value: Vec<String>,
+    /// Resolve `${NAME}` and `${stack/environment/NAME}` in the value; `$${` is a literal `${`.
+    #[arg(long)]
+    template: bool,
+    /// Take one newline off the end of the value.
+    #[arg(long)]
+    trim: bool,
+    /// Write only if the entry is at this version in this layer; 0: only if it is not there.
+    #[arg(long, value_name = "N")]
+    expect_version: Option<u64>,
+    #[command(flatten)]
+    attributes: Attributes,
+    #[command(flatten)]
+    format: FormatArg,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
+    if args.value.len() > 1 {
+        let hint = "one value, in quotes if it has spaces; a secret comes by a pipe, a file (@path) or the prompt";
+        return Err(Failure::usage("there is more than one value", hint));
+    }
+    let from = From::argument(args.value.first().map(String::as_str), args.attributes.plain)?;
+    let deliver = args.attributes.delivery(&args.name);
+    let deliver = deliver.map_err(|why| Failure::usage(why, "--file-variable alone takes NAME_FILE"))?;
+    let path = Path::new(&["entries", context.stack()?.as_str(), context.environment()?.as_str(), args.name.as_str()]);
+    let client = context.client()?;
+    let value = input::value(&from, &format!("Value of {}", args.name))?;
+    let (trimmed, had_newline) = value.trimmed();
+    let value = if args.trim { trimmed } else { value };
+    if had_newline && !args.trim {
+        output::note("note: the value is kept byte for byte, including a newline at its end; --trim takes it off");
+    }
+    input::check_size(&value, args.name.as_str())?;
+    let write = WriteEntry {
+        value,
+        template: args.template,
+        secret: args.attributes.secret(),
+        deliver,
+        grant: args.attributes.grant.clone(),
+        expect_version: args.expect_version,
+    };
+    let written: Written = client.put(&path.query("region", context.region()), &write)?;
+    args.format.print(&written, |written| sentence(written, context))
+}
+
+fn sentence(written: &Written, context: &Context) -> String {
+    let place = context.layer_in_words();
+    let each = written.entries.iter().map(|entry| {
+        let done = if entry.changed { "set" } else { "already has this value" };
+        let (name, grant, version) = (&entry.name, &entry.grant, entry.version);
+        match entry.changed {
+            true => format!("{done} {name} {place} for {grant}: version {version}\n"),
+            false => format!("{name} {place} for {grant} {done}: version {version}\n"),
+        }
+    });
+    each.collect()
+}
