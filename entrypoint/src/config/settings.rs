@@ -49,17 +49,10 @@ pub(super) const OPTIONS: [Setting; 15] = [
     setting("--verbose", "CHANDLERY_VERBOSE", Kind::Switch),
 ];
 
-/// Variables with our prefix that are not options here: the token, and what Chandlery's other programs read.
-const NO_TYPOS: [&str; 8] = [
-    "CHANDLERY_TOKEN",
-    "CHANDLERY_NODE",
-    "CHANDLERY_FORMAT",
-    "CHANDLERY_CONFIG",
-    "CHANDLERY_DATA_DIR",
-    "CHANDLERY_LISTEN",
-    "CHANDLERY_SOCKET",
-    "CHANDLERY_LOG",
-];
+/// Variables with our prefix that are not options here: the token, and what Chandlery's other programs read that may
+/// well be set for a container as a whole.
+const NO_TYPOS: [&str; 5] =
+    ["CHANDLERY_TOKEN", "CHANDLERY_NODE", "CHANDLERY_CONFIG", "CHANDLERY_DATA_DIR", "CHANDLERY_FORMAT"];
 
 /// What every variable of ours starts with; the app gets none of them.
 pub(crate) const PREFIX: &str = "CHANDLERY_";
@@ -164,7 +157,7 @@ impl<'a> Settings<'a> {
         for name in self.ours() {
             let known = OPTIONS.iter().any(|option| option.variable == name) || NO_TYPOS.contains(&&*name);
             if !known {
-                say(&format!("the variable {name} means nothing to Chandlery and is ignored: is it a typo?"));
+                say(&format!("the variable {name} means nothing to this program and is ignored: is it a typo?"));
             }
         }
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use crate::support::{CANARY, Server, Start, bundle, file, is_root, ok, variable};
+use crate::support::{CANARY, Server, Start, bundle, file, is_root, ok, program, variable};
 
 fn serving(files: Vec<chandlery_wire::BundleFile>) -> Server {
     let mut bundle = bundle();
@@ -106,7 +106,7 @@ fn for_everybody(start: &Start) -> std::path::PathBuf {
         std::process::id(),
         start.scratch.path().file_name().unwrap().to_string_lossy()
     ));
-    fs::copy(env!("CARGO_BIN_EXE_chandlery-entrypoint"), &copy).unwrap();
+    fs::copy(program(), &copy).unwrap();
     fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
     copy
 }

@@ -178,6 +178,14 @@ pub(crate) fn bundle() -> Bundle {
     }
 }
 
+/// The program under test: the one that cargo just built, or the one in `CHANDLERY_BIN_DIR`, such as a release.
+pub(crate) fn program() -> PathBuf {
+    match std::env::var_os("CHANDLERY_BIN_DIR") {
+        Some(directory) => Path::new(&directory).join("chandlery-entrypoint"),
+        None => env!("CARGO_BIN_EXE_chandlery-entrypoint").into(),
+    }
+}
+
 /// How a start ended.
 pub(crate) struct Ended {
     pub(crate) code: i32,
@@ -193,7 +201,7 @@ pub(crate) struct Start {
 
 impl Start {
     pub(crate) fn at(address: &str) -> Self {
-        Self::with_program(env!("CARGO_BIN_EXE_chandlery-entrypoint").as_ref(), address)
+        Self::with_program(&program(), address)
     }
 
     pub(crate) fn with_program(program: &Path, address: &str) -> Self {

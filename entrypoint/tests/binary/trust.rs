@@ -133,3 +133,31 @@ fn plain_text_where_tls_should_be_is_said_so() {
     let mut start = Start::at(&address).env("CHANDLERY_FINGERPRINT", pin).env("CHANDLERY_TIMEOUT", "300ms");
     start.sh("echo ran").failed(3, "no bundle from https://");
 }
+
+/// Not a test but a measurement: `cargo test -p chandlery-entrypoint -- --ignored --nocapture`, with a release in
+/// `CHANDLERY_BIN_DIR`. A start takes what it takes more than the same app takes when it is started directly.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn how_long_a_start_takes() {
+    let p50 = |mut run: Box<dyn FnMut()>| {
+        let mut times: Vec<_> = (0..500)
+            .map(|_| {
+                let begin = std::time::Instant::now();
+                run();
+                begin.elapsed()
+            })
+            .collect();
+        times.sort();
+        times[times.len() / 2]
+    };
+    let authority = authority();
+    let tls = server(&authority, &["127.0.0.1"], false);
+    let unix = Server::unix(vec![ok(&bundle())]);
+    let mut over_tls = Start::at(&tls.address).env("CHANDLERY_CACERT", authority.pem()).args(&["--", "/bin/true"]);
+    let mut over_unix = Start::at(&unix.address).args(&["--", "/bin/true"]);
+    let mut direct = Start::with_program("/bin/true".as_ref(), &unix.address);
+    let direct = p50(Box::new(move || assert!(direct.command.status().unwrap().success())));
+    let over_tls = p50(Box::new(move || assert!(over_tls.command.status().unwrap().success())));
+    let over_unix = p50(Box::new(move || assert!(over_unix.command.status().unwrap().success())));
+    println!("p50 over TLS {:?}, over the unix socket {:?}", over_tls - direct, over_unix - direct);
+}
