@@ -280,6 +280,17 @@ fn is_host(name: &str) -> bool {
 }
 
 impl Config {
+    /// Everything at its default.
+    ///
+    /// # Errors
+    ///
+    /// None, with the defaults as they are.
+    pub fn at_defaults(data_dir: &Path) -> Result<Self, Fatal> {
+        let mut settings = defaults(data_dir.to_owned());
+        settings.place_under(data_dir);
+        settings.resolve()
+    }
+
     /// What no single setting can tell.
     fn check(&self) -> Result<(), Fatal> {
         if let Some(address) = self.http_listen.filter(|address| !address.ip().is_loopback()) {
