@@ -37,7 +37,9 @@ pub struct SqliteStore {
     // Fields are dropped in this order: the writer ends first, and the lock is let go of last.
     writer: Writer,
     readers: Mutex<Vec<Connection>>,
-    /// Never writes, so that every commit, our own as well, is somebody else's to it.
+    /// Never writes, so that every commit, our own as well, is somebody else's to it. It has the log's index open from
+    /// before the first write: were the writer alone with it and closed after a failed commit, the next to open the log
+    /// would rebuild the index from it, and find the commit that failed.
     watcher: Mutex<Connection>,
     file: PathBuf,
     _lock: File,
@@ -56,10 +58,12 @@ impl SqliteStore {
             file::create(&file)?;
         }
         let connection = schema::open_writer(&file)?;
+        let watcher = schema::open_reader(&file)?;
+        data_version(&watcher)?;
         Ok(Self {
-            watcher: Mutex::new(schema::open_reader(&file)?),
             writer: Writer::start(file.clone(), connection)?,
             readers: Mutex::new(Vec::new()),
+            watcher: Mutex::new(watcher),
             file,
             _lock: lock,
         })
@@ -91,12 +95,7 @@ impl Store for SqliteStore {
     }
 
     fn change_counter(&self) -> Result<u64, StoreError> {
-        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        let version: i64 = watcher
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .map_err(schema::error)?;
-        Ok(version.cast_unsigned())
+        data_version(&self.watcher.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -105,4 +104,12 @@ impl Store for SqliteStore {
         self.read(&mut |snapshot| revision = snapshot.revision())?;
         revision.map(|_| ())
     }
+}
+
+fn data_version(watcher: &Connection) -> Result<u64, StoreError> {
+    let version: i64 = watcher
+        .prepare_cached("PRAGMA data_version")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(schema::error)?;
+    Ok(version.cast_unsigned())
 }
