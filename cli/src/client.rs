@@ -180,7 +180,7 @@ impl Client {
                 "its certificate is for another name".to_owned(),
                 "use a name that is in the certificate, or start the server with --tls-name for this one",
             ),
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => (
+            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => (
                 "its certificate was made by a CA that is not trusted".to_owned(),
                 "give --cacert the ca.pem that the server made, or --fingerprint the sha256:… that it printed",
             ),

@@ -399,7 +399,3 @@ pub(crate) fn parse_token(text: &str, source: Source) -> Result<Item<TokenText>,
     });
     Ok(Item { value: token?, source })
 }
-
-#[cfg(test)]
-#[path = "context_tests.rs"]
-mod tests;

@@ -23,7 +23,9 @@ pub(crate) fn failure(error: &clap::Error) -> Failure {
         },
         ErrorKind::InvalidSubcommand => "there is no such verb".to_owned(),
         ErrorKind::MissingRequiredArgument => format!("{argument} is missing"),
-        ErrorKind::MissingSubcommand => "a verb is missing".to_owned(),
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            "a verb is missing".to_owned()
+        }
         ErrorKind::ArgumentConflict => {
             let other = strings(error, ContextKind::PriorArg).join(" ");
             format!("{argument} and {other} exclude each other")

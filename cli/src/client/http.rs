@@ -158,7 +158,7 @@ impl<R: Read> Patient<R> {
         Ok(())
     }
 
-    fn to_the_end(&mut self, into: &mut Zeroizing<Vec<u8>>) -> Result<(), Broken> {
+    fn until_closed(&mut self, into: &mut Zeroizing<Vec<u8>>) -> Result<(), Broken> {
         loop {
             self.check().map_err(Broken::Exchange)?;
             let available = match self.reader.fill_buf() {
@@ -213,7 +213,7 @@ fn reply<R: Read>(reader: &mut Patient<R>) -> Result<Reply, Broken> {
             _ if chunked => chunks(reader, &mut body)?,
             Some(Ok(length)) if length <= LARGEST_BODY => reader.exactly(length, &mut body)?,
             Some(_) => return Err(Broken::Garbage("has a length that cannot be")),
-            None => reader.to_the_end(&mut body)?,
+            None => reader.until_closed(&mut body)?,
         }
         let media_type = header("content-type").unwrap_or_default().split(';').next().unwrap_or_default();
         let media_type = media_type.trim().to_ascii_lowercase();
