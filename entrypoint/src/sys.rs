@@ -263,7 +263,7 @@ pub(crate) fn c_string(text: &Path) -> io::Result<CString> {
 /// they are newer than it is (measured: SIGFPE). Call it before the first name is resolved.
 #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
 #[expect(unsafe_code, reason = "std does not know of the name service switch")]
-pub fn pin_name_services() {
+pub(crate) fn pin_name_services() {
     unsafe extern "C" {
         fn __nss_configure_lookup(database: *const libc::c_char, services: *const libc::c_char) -> c_int;
     }

@@ -134,7 +134,8 @@ fn not_memory(place: &Place<'_>) -> Failure {
     place.fault(
         format!("{path} is not in memory, and secrets do not belong on a disk"),
         format!(
-            "add to the service: {} (or allow the disk with CHANDLERY_ALLOW_DISK=1)",
+            "add to the service: {}; under Swarm, which drops that line, set CHANDLERY_SECRETS_DIR=/dev/shm/secrets; \
+             CHANDLERY_ALLOW_DISK=1 allows the disk",
             place.compose_line(&path.to_string())
         ),
     )
