@@ -194,9 +194,9 @@ pub(super) fn not_found(which: &Which, version: Option<u64>) -> Error {
 
 /// A row for people: with its value, where it is plain.
 pub(super) fn described(records: &Records<'_>, key: &LayerKey, row: &Row) -> Result<EntryInfo, Error> {
+    // Opened first: what the columns say is believed only then.
+    let value = records.open(key, row)?;
     let mut info = info(&key.layer, row)?;
-    if !info.secret && row.state == State::Live {
-        info.value = Some(records.open(key, row)?);
-    }
+    info.value = (!info.secret && row.state == State::Live).then_some(value);
     Ok(info)
 }

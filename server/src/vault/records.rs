@@ -107,8 +107,15 @@ impl<'a> Records<'a> {
             if !follows || row.previous != expected {
                 return Err(damaged());
             }
+            self.authenticate(key, row)?;
         }
         Ok(rows)
+    }
+
+    /// That a row's columns are as they were written, where its value is not wanted: the manifest covers the tag, and the
+    /// tag covers the columns.
+    pub(super) fn authenticate(&self, key: &LayerKey, row: &Row) -> Result<(), Error> {
+        Ok(record(key, row).authenticate(self.keyring, &row.sealed)?)
     }
 
     /// The plaintext of a row.

@@ -337,7 +337,11 @@ impl<'a> Draft<'a> {
     }
 
     fn row(&self, key: &LayerKey, name: &EntryName, version: u64) -> Result<Option<Row>, Error> {
-        Ok(self.transaction.version(key, name, version)?)
+        let row = self.transaction.version(key, name, version)?;
+        if let Some(row) = &row {
+            Records::new(&*self.transaction, self.keyring).authenticate(key, row)?;
+        }
+        Ok(row)
     }
 
     /// What the base says of the entry: for the same grant, or for the only one it has.

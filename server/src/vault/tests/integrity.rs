@@ -37,6 +37,9 @@ async fn a_row_that_was_touched_is_not_served_and_the_line_names_it() {
         it.set("solo", "B=canary-3").await.unwrap();
         it.bundle("solo", None).await.unwrap();
         assert_eq!(sql(&it, statement), 1, "{statement}");
+        let of = super::of("solo", None);
+        let list = it.vault.entries(&it.admin, of.stack, of.environment, None).await.unwrap_err();
+        assert_eq!(list.code, Code::Integrity, "{statement}");
         let error = it.bundle("solo", None).await.unwrap_err();
         assert_eq!(error.code, Code::Integrity, "{statement}");
         assert!(error.detail.contains(record), "{statement}: {}", error.detail);
