@@ -6,12 +6,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use chandlery_wire::Bundle;
 
-use crate::config::Config;
+use crate::config::{Config, PREFIX};
 use crate::failure::{Exit, Failure};
 use crate::sys;
-
-/// What every variable of ours starts with. None of them reaches the app, the token least of all.
-const OURS: &str = "CHANDLERY_";
 
 /// Variables that make a program run other code, look elsewhere for it, or give away its keys. A store that many may
 /// write to must not become a way to run code everywhere, so the bundle sets them only where the container allows it.
@@ -145,7 +142,7 @@ pub(crate) fn build(config: &Config, bundle: &Bundle) -> Result<Environment, Fai
         let text = name.to_str().unwrap_or_default();
         let kept = !config.pristine || PRISTINE.contains(&text) || text.starts_with(PRISTINE_PREFIX) || preserved(text);
         // Where a name comes twice, the first is what getenv finds.
-        if kept && !name.as_bytes().starts_with(OURS.as_bytes()) && seen.insert(name) {
+        if kept && !name.as_bytes().starts_with(PREFIX.as_bytes()) && seen.insert(name) {
             variables.push((name.clone(), value.clone()));
         }
     }
@@ -159,8 +156,8 @@ fn check_injected(config: &Config, injected: &[(&str, OsString)]) -> Result<(), 
     let mut refused = Vec::new();
     let mut names = HashSet::new();
     for (name, value) in injected {
-        if name.starts_with(OURS) {
-            faults.push(format!("{name}: names that start with {OURS} are this program's own"));
+        if name.starts_with(PREFIX) {
+            faults.push(format!("{name}: names that start with {PREFIX} are this program's own"));
         } else if is_dangerous(name) && !config.allowed_names.iter().any(|allowed| allowed == name) {
             faults.push(format!("{name}: changes which code the app runs, or whom it trusts"));
             refused.push(*name);

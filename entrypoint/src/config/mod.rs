@@ -17,6 +17,7 @@ use crate::failure::{Exit, Failure};
 
 pub(crate) use address::{Address, Endpoint};
 pub(crate) use duration::parse as parse_duration;
+pub(crate) use settings::PREFIX;
 
 use arguments::{Arguments, Wish};
 use settings::Settings;
@@ -203,7 +204,7 @@ fn trust(settings: &Settings<'_>) -> Result<Trust, Failure> {
 }
 
 fn authority(text: &str) -> Result<Trust, Wrong> {
-    let (pem, source) = if text.starts_with("-----BEGIN") {
+    let (pem, source) = if text.trim_start().starts_with("-----BEGIN") {
         (text.as_bytes().to_vec(), "CHANDLERY_CACERT".to_owned())
     } else {
         let unreadable = |error| {

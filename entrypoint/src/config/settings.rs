@@ -54,7 +54,7 @@ pub(super) const OPTIONS: [Setting; 15] = [
 const NO_TYPOS: [&str; 5] =
     ["CHANDLERY_TOKEN", "CHANDLERY_NODE", "CHANDLERY_CONFIG", "CHANDLERY_DATA_DIR", "CHANDLERY_FORMAT"];
 
-/// What every variable of ours starts with; the app gets none of them.
+/// What every variable of ours starts with. None of them reaches the app, the token least of all.
 pub(crate) const PREFIX: &str = "CHANDLERY_";
 
 #[derive(Debug)]

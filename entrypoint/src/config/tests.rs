@@ -105,6 +105,10 @@ fn a_token_is_checked_here_and_never_shown() {
         fault(&["--token", &token, "--", "app"], &[]),
         fault(&[&format!("--token={token}"), "--", "app"], &[]),
         fault(&["--token-file", "/x", "--", "app"], &[]),
+        fault(&["--", "app"], &[("CHANDLERY_TOKEN", "-"), ("CHANDLERY_TOKEN_FILE", &token)]),
+        fault(&["--", "app"], &[("CHANDLERY_TIMEOUT", &token)]),
+        fault(&["--", "app"], &[("CHANDLERY_ADDR", &token)]),
+        fault(&["--", "app"], &[("CHANDLERY_FINGERPRINT", &token)]),
     ] {
         assert!(!text.contains(&cut[..12]), "{text}");
     }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use chandlery_wire::TokenText;
-use chandlery_wire::token::TEXT_LENGTH;
+use chandlery_wire::token::{PREFIX, TEXT_LENGTH};
 use zeroize::Zeroizing;
 
 use super::address::Address;
@@ -26,6 +26,10 @@ pub(super) fn find(settings: &Settings<'_>, address: &Address) -> Result<Option<
             "keep one; the file is better, because other processes of the user can read variables",
         )),
         (Some((text, source)), None) => check(text, source).map(Some),
+        (None, Some((text, source))) if text.contains(PREFIX) => Err(usage(
+            format!("{source} holds a token, and not the path of a file with one"),
+            "put the token into a file, or set CHANDLERY_TOKEN to it",
+        )),
         (None, Some((path, source))) => read(Path::new(path), source).map(Some),
         (None, None) => match usual_places(settings).into_iter().find(|path| path.exists()) {
             Some(path) => read(&path, &path.display().to_string()).map(Some),

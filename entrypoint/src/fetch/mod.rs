@@ -55,20 +55,23 @@ pub(crate) fn bundle(config: &Config) -> Result<Bundle, Failure> {
     let request = request(config);
     let deadline = Instant::now() + config.timeout;
     let mut pause = FIRST_PAUSE;
+    let mut last: Option<Seen> = None;
     loop {
+        let begun = Instant::now();
         let seen = match attempt(&connector, &request, config, deadline) {
             Ok(bundle) => return Ok(bundle),
             Err(Trouble::Final(failure)) => return Err(failure),
             Err(Trouble::Passing(seen)) => seen,
         };
+        // A try that the deadline cut short saw nothing; what the one before it saw is what went wrong.
+        let cut_short = Instant::now() >= deadline && begun.elapsed() < LONGEST_PAUSE;
+        let seen = last.take_if(|_| cut_short).unwrap_or(seen);
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(unreachable(config, seen));
-        }
         std::thread::sleep(jittered(pause).max(seen.pause).min(left));
         if Instant::now() >= deadline {
             return Err(unreachable(config, seen));
         }
+        last = Some(seen);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -20,6 +20,7 @@ use crate::failure::{Exit, Failure};
 use crate::sys;
 
 /// What this start placed. It is gone again when this is dropped, which only a start that failed comes to do.
+/// A signal ends a start without it: a handler may do next to nothing, and a container's memory goes with the container.
 #[derive(Debug, Default)]
 pub(crate) struct Placed {
     directory: Option<directory::Directory>,

@@ -37,8 +37,8 @@ impl Plan {
         let mut targets = Vec::new();
         let hosts = text("WAIT_HOSTS")?.unwrap_or_default().trim();
         if !hosts.is_empty() {
-            for item in hosts.split(',') {
-                let target = target(item.trim()).map_err(|what| {
+            for (number, item) in hosts.split(',').enumerate() {
+                let target = target(item.trim(), number + 1).map_err(|what| {
                     wrong("WAIT_HOSTS", &what, "write host:port, with commas in between: db:3306,cache:6379")
                 })?;
                 if !targets.contains(&target) {
@@ -62,15 +62,20 @@ fn wrong(name: &str, what: &str, hint: &str) -> Failure {
 }
 
 /// `db:3306`, `127.0.0.1:80`, `[::1]:80`, or `::1:80` as docker-compose-wait takes it.
-fn target(item: &str) -> Result<Target, String> {
+///
+/// An error quotes the item only where it looks like a host: a URL may have a password in it.
+fn target(item: &str, number: usize) -> Result<Target, String> {
     if item.is_empty() {
-        return Err("an item is empty: there is a comma too many".to_owned());
+        return Err(format!("item {number} is empty: there is a comma too many"));
     }
-    if item.contains("://") || item.contains('/') {
-        return Err(format!("{item:?} is a URL, and only a port can be waited for"));
+    if item.contains('/') {
+        return Err(format!("item {number} is a URL, and only a port can be waited for"));
     }
     if item.contains(|c: char| c == ';' || c.is_whitespace()) {
-        return Err(format!("{item:?} is not one host: hosts are separated by commas"));
+        return Err(format!("item {number} is not one host: hosts are separated by commas"));
+    }
+    if !item.chars().all(|c| c.is_ascii_alphanumeric() || "._-:[]%".contains(c)) {
+        return Err(format!("item {number} has a character that no host has"));
     }
     let (host, port) = item.rsplit_once(':').ok_or_else(|| format!("{item:?} has no port"))?;
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
@@ -134,6 +139,9 @@ mod tests {
             "a:1;b:2",
             "a:1 b:2",
             "http://db:80",
+            "mysql://root:hunter2@db:3306",
+            "root:hunter2@db:3306",
+            "a:1;hunter2",
             "tcp://db:80",
             "db:80/x",
             "[::1:80",
@@ -144,6 +152,7 @@ mod tests {
             let failure = read(&[("WAIT_HOSTS", hosts)]).expect_err(hosts);
             assert_eq!(failure.exit, Exit::Usage);
             assert!(failure.text().contains("WAIT_HOSTS"));
+            assert!(!failure.text().contains("hunter2"), "{}", failure.text());
         }
         for name in ["WAIT_TIMEOUT", "WAIT_HOST_CONNECT_TIMEOUT", "WAIT_SLEEP_INTERVAL"] {
             for value in ["", "abc", "0.5", "-1", " 7", "10o"] {
