@@ -156,3 +156,31 @@ fn a_directory_that_is_not_fit_is_refused() {
     assert!(!Path::new("/var/lib/chandlery-unit").exists());
     assert!(place(&[], &config(&scratch.0.join("no/parent"))).is_ok(), "no files, no directory needed");
 }
+
+#[test]
+fn a_name_that_is_swapped_for_a_symlink_leads_nowhere() {
+    let scratch = Scratch::new("race");
+    let path = scratch.secrets();
+    fs::create_dir(&path).unwrap();
+    let outside = scratch.0.join("outside");
+    fs::write(&outside, "untouched").unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = symlink(&outside, path.join("swap"));
+                let _ = fs::rename(path.join("swap"), path.join("a"));
+                let _ = fs::remove_file(path.join("a"));
+            }
+        });
+        let config = config(&path);
+        for _ in 0..10_000 {
+            match place(&[file("a", 0o400)], &config) {
+                Ok(placed) => drop(placed),
+                Err(failure) => assert_eq!(failure.exit, Exit::Files),
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(fs::read(&outside).unwrap(), b"untouched");
+}
