@@ -8,6 +8,7 @@ use super::{IntegrityError, Keyring, Mac, MacKey, Transcript};
 const STACK_LABEL: &str = "chandlery/v1/stack";
 const ENVIRONMENT_LABEL: &str = "chandlery/v1/environment";
 const TOKEN_LABEL: &str = "chandlery/v1/token";
+const TOKENS_LABEL: &str = "chandlery/v1/tokens";
 
 /// A row whose every field is covered by one mac.
 ///
@@ -16,12 +17,26 @@ const TOKEN_LABEL: &str = "chandlery/v1/token";
 /// environment = HMAC-SHA-256(manifest key, transcript("chandlery/v1/environment", stack, name, list(regions)))
 /// token       = HMAC-SHA-256(token key, transcript("chandlery/v1/token", id, hash, description, verbs, scopes,
 ///               number(created), created by, optional(expires), optional(uses left), optional(revoked)))
+/// tokens      = HMAC-SHA-256(token key, transcript("chandlery/v1/tokens", number(count), and of each token, sorted by id:
+///               its mac))
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub enum Definition<'a> {
-    Stack { name: &'a StackName, services: &'a [ServiceName] },
-    Environment { stack: &'a StackName, name: &'a EnvironmentName, regions: &'a [RegionName] },
+    Stack {
+        name: &'a StackName,
+        services: &'a [ServiceName],
+    },
+    Environment {
+        stack: &'a StackName,
+        name: &'a EnvironmentName,
+        regions: &'a [RegionName],
+    },
     Token(TokenFields<'a>),
+    /// All tokens together, by their macs in the order of their ids: so that none can be put back to what it was before
+    /// it was revoked.
+    Tokens {
+        macs: &'a [Mac],
+    },
 }
 
 /// Everything that is stored of a token. Times are milliseconds since 1970-01-01 UTC.
@@ -63,13 +78,14 @@ impl Definition<'_> {
             Self::Stack { name, .. } => format!("stack {name}"),
             Self::Environment { stack, name, .. } => format!("environment {stack}/{name}"),
             Self::Token(token) => format!("token {}", token.id),
+            Self::Tokens { .. } => "the list of tokens".to_owned(),
         }
     }
 
     fn key<'k>(&self, keyring: &'k Keyring) -> &'k MacKey {
         match self {
             Self::Stack { .. } | Self::Environment { .. } => keyring.manifest_key(),
-            Self::Token(_) => keyring.token_key(),
+            Self::Token(_) | Self::Tokens { .. } => keyring.token_key(),
         }
     }
 
@@ -78,6 +94,10 @@ impl Definition<'_> {
             Self::Stack { name, services } => Transcript::new(STACK_LABEL).text(name.as_str()).list(services),
             Self::Environment { stack, name, regions } => {
                 Transcript::new(ENVIRONMENT_LABEL).text(stack.as_str()).text(name.as_str()).list(regions)
+            }
+            Self::Tokens { macs } => {
+                let start = Transcript::new(TOKENS_LABEL).number(macs.len() as u64);
+                macs.iter().fold(start, |transcript, mac| transcript.bytes(mac))
             }
             Self::Token(token) => Transcript::new(TOKEN_LABEL)
                 .text(token.id)

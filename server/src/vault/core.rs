@@ -34,7 +34,7 @@ impl Core {
         audit: AuditLog,
         clock: Arc<dyn Clock>,
         root: RootKey,
-        keyring: Keyring,
+        keyring: Arc<Keyring>,
         encryptions: u64,
     ) -> Result<Self, Error> {
         Ok(Self {
@@ -44,7 +44,7 @@ impl Core {
             tokens: TokenCache::default(),
             bundles: BundleCache::new()?,
             root,
-            keyring: RwLock::new(Arc::new(keyring)),
+            keyring: RwLock::new(keyring),
             encryptions: AtomicU64::new(encryptions),
         })
     }

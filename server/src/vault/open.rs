@@ -8,7 +8,7 @@ use chandlery_wire::api::Outcome;
 use chandlery_wire::{Code, TokenText};
 
 use super::core::{AUDIT_ANCHOR, Core, anchor_bytes, anchor_from, key_row, wrapped_keys};
-use super::tokens::first_token;
+use super::tokens::{first_token, put};
 use super::{Error, Vault};
 use crate::audit::{self, Anchor, AuditLog, Draft};
 use crate::clock::Clock;
@@ -65,7 +65,7 @@ pub fn open(opening: &Opening<'_>) -> Result<(Vault, Option<TokenText>), OpenErr
         false => {
             let root = RootKey::load(opening.root_key_file).map_err(|error| sealed(&error))?;
             let keyring = Keyring::open(&root, &wrapped_keys(&keys)).map_err(|error| sealed(&error))?;
-            (root, keyring, None)
+            (root, Arc::new(keyring), None)
         }
     };
     let audit = open_audit(opening, &keyring, anchor(opening)?)?;
@@ -142,7 +142,7 @@ fn anchor(opening: &Opening<'_>) -> Result<Option<Anchor>, Error> {
     bytes.map(|bytes| anchor_from(&bytes).ok_or_else(changed)).transpose()
 }
 
-fn first_start(opening: &Opening<'_>) -> Result<(RootKey, Keyring, Option<TokenText>), OpenError> {
+fn first_start(opening: &Opening<'_>) -> Result<(RootKey, Arc<Keyring>, Option<TokenText>), OpenError> {
     // A key that is there already is used: it was put there on purpose, or a first start was interrupted.
     let root = match RootKey::load(opening.root_key_file) {
         Err(SealError::Missing { .. }) => RootKey::create(opening.root_key_file),
@@ -154,10 +154,11 @@ fn first_start(opening: &Opening<'_>) -> Result<(RootKey, Keyring, Option<TokenT
     let (token, row) = first_token(&keyring, now)?;
     (opening.keep_token)(&token)?;
     let keys: Vec<KeyRow> = wrapped.iter().map(|key| key_row(key, now)).collect();
+    let keyring = Arc::new(keyring);
+    let signer = Arc::clone(&keyring);
     write_with(&*opening.store, move |transaction| {
         keys.iter().try_for_each(|key| transaction.put_key(key))?;
-        transaction.put_token(&row)?;
-        Ok::<_, Error>(())
+        Ok::<_, Error>(put(transaction, &signer, &row)?)
     })?;
     Ok((root, keyring, Some(token)))
 }

@@ -6,7 +6,7 @@ use chandlery_wire::{Code, EnvironmentName, Layer, StackName, Value};
 use super::Error;
 use crate::crypto::{Definition, Keyring, LayerHeader, ManifestLine, RecordHeader, TokenFields};
 use crate::store::{
-    EnvironmentRow, LayerContent, LayerKey, LayerTags, Row, Snapshot, StackRow, TAG_BYTES, TagRow, TokenRow,
+    EnvironmentRow, LayerContent, LayerKey, LayerTags, Row, Snapshot, StackRow, StoreError, TAG_BYTES, TagRow, TokenRow,
 };
 
 /// Reads from one snapshot with one keyring.
@@ -123,10 +123,42 @@ impl<'a> Records<'a> {
         Ok(record(key, row).open(self.keyring, &row.sealed)?)
     }
 
-    pub(super) fn token(&self, row: TokenRow) -> Result<TokenRow, Error> {
-        Definition::Token(token_fields(&row)).verify(self.keyring, &row.mac)?;
-        Ok(row)
+    pub(super) fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, Error> {
+        let Some(row) = self.snapshot.token_by_hash(hash)? else { return Ok(None) };
+        self.tokens()?;
+        Ok(Some(row))
     }
+
+    pub(super) fn token_by_id(&self, id: &str) -> Result<Option<TokenRow>, Error> {
+        Ok(self.tokens()?.into_iter().find(|row| row.id == id))
+    }
+
+    /// All tokens, each as it was written and none put back, dropped or slipped in.
+    pub(super) fn tokens(&self) -> Result<Vec<TokenRow>, Error> {
+        let rows = self.snapshot.tokens()?;
+        for row in &rows {
+            Definition::Token(token_fields(row)).verify(self.keyring, &row.mac)?;
+        }
+        let stored = self.snapshot.meta(TOKENS_MAC)?.unwrap_or_default();
+        // A mac of another length is no mac of ours.
+        let stored = stored.try_into().unwrap_or([0; 32]);
+        Definition::Tokens { macs: &token_macs(&rows) }.verify(self.keyring, &stored)?;
+        Ok(rows)
+    }
+}
+
+/// Where the mac over all tokens is kept.
+pub(super) const TOKENS_MAC: &str = "tokens-mac";
+
+/// The mac over all tokens as they are now.
+pub(super) fn sign_tokens(snapshot: &dyn Snapshot, keyring: &Keyring) -> Result<[u8; 32], StoreError> {
+    Ok(Definition::Tokens { macs: &token_macs(&snapshot.tokens()?) }.sign(keyring))
+}
+
+fn token_macs(rows: &[TokenRow]) -> Vec<[u8; 32]> {
+    let mut rows: Vec<&TokenRow> = rows.iter().collect();
+    rows.sort_by(|one, other| one.id.cmp(&other.id));
+    rows.into_iter().map(|row| row.mac).collect()
 }
 
 fn layer_missing(key: &LayerKey) -> Error {

@@ -9,7 +9,7 @@ use super::attributes::rfc3339;
 use super::cache::KnownToken;
 use super::core::Core;
 use super::operation::{Action, Done};
-use super::records::{Records, token_fields};
+use super::records::{Records, TOKENS_MAC, sign_tokens, token_fields};
 use super::{Error, Vault};
 use crate::access::{Caller, Peer, Trail, may, may_delegate};
 use crate::crypto::{Definition, Keyring, TokenHash, new_token, new_token_id};
@@ -54,7 +54,10 @@ impl Vault {
 
     async fn look_up(&self, hash: TokenHash) -> Result<Result<Arc<KnownToken>, Refusal>, Error> {
         let counter = self.core.store.change_counter()?;
-        let known = match self.core.tokens.get(counter, &hash) {
+        // One that is stale is looked up like one that is unknown: an answer must not come sooner because the token was
+        // good once.
+        let now = self.core.now();
+        let known = match self.core.tokens.get(counter, &hash).filter(|known| stale(known, now).is_none()) {
             Some(known) => known,
             None => {
                 let core = Arc::clone(&self.core);
@@ -72,7 +75,7 @@ impl Vault {
                 }
             }
         };
-        if let Some(reason) = stale(&known, self.core.now()) {
+        if let Some(reason) = stale(&known, now) {
             return Ok(Err(Refusal::new(&known.id, reason)));
         }
         if known.counted {
@@ -97,8 +100,8 @@ impl Vault {
             core.read(|snapshot| {
                 let records = Records::new(snapshot, &keyring);
                 let mut tokens = Vec::new();
-                for row in snapshot.tokens()? {
-                    let info = describe(&records.token(row)?)?;
+                for row in records.tokens()? {
+                    let info = describe(&row)?;
                     if administers(caller, &info) {
                         tokens.push(info);
                     }
@@ -126,7 +129,13 @@ impl Vault {
             let info = describe(&row)?;
             let done =
                 Done::new(CreatedToken { token: Value::new(text.expose_secret()), info }).entries(vec![row.id.clone()]);
-            let revision = core.write(move |transaction| put(transaction, &row))?;
+            let keyring = core.keyring();
+            let revision = core.write(move |transaction| {
+                // Checked before it is signed again: a new token must not bless an old one.
+                Records::new(&*transaction, &keyring).tokens()?;
+                put(transaction, &keyring, &row)?;
+                Ok::<_, Error>(transaction.next_revision()?)
+            })?;
             Ok(done.revision(revision))
         })
         .await
@@ -140,9 +149,9 @@ impl Vault {
         self.perform(caller, Action::new("read-own-token"), |core, caller| {
             let keyring = core.keyring();
             core.read(|snapshot| {
-                let row = snapshot.token_by_id(&caller.id)?;
+                let row = Records::new(snapshot, &keyring).token_by_id(&caller.id)?;
                 let row = row.ok_or_else(|| Error::new(Code::NotFound, "this token is gone"))?;
-                Ok(Done::new(describe(&Records::new(snapshot, &keyring).token(row)?)?))
+                Ok(Done::new(describe(&row)?))
             })
         })
         .await
@@ -164,15 +173,14 @@ impl Vault {
                     Error::new(Code::NotFound, "there is no token of that id that you administer")
                         .hint("`chandlery token list` shows those that you do")
                 };
-                let row = transaction.token_by_id(&id)?.ok_or_else(gone)?;
-                let mut row = Records::new(&*transaction, &keyring).token(row)?;
+                let mut row = Records::new(&*transaction, &keyring).token_by_id(&id)?.ok_or_else(gone)?;
                 if !administers(&caller, &describe(&row)?) {
                     return Err(gone());
                 }
                 row.revoked.get_or_insert(now);
                 sign(&keyring, &mut row);
-                let revision = put(transaction, &row)?;
-                Ok((describe(&row)?, revision))
+                put(transaction, &keyring, &row)?;
+                Ok((describe(&row)?, transaction.next_revision()?))
             })?;
             Ok(Done::new(info).revision(revision))
         })
@@ -213,8 +221,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + S
 fn load(core: &Core, hash: &TokenHash) -> Result<Option<KnownToken>, Error> {
     let keyring = core.keyring();
     core.read(|snapshot| {
-        let Some(row) = snapshot.token_by_hash(hash.as_bytes())? else { return Ok(None) };
-        let row = Records::new(snapshot, &keyring).token(row)?;
+        let records = Records::new(snapshot, &keyring);
+        let Some(row) = records.token_by_hash(hash.as_bytes())? else { return Ok(None) };
         let info = describe(&row)?;
         Ok(Some(KnownToken {
             id: info.id.into(),
@@ -239,12 +247,12 @@ fn stale(token: &KnownToken, now: i64) -> Option<&'static str> {
 fn use_up(core: &Core, hash: TokenHash) -> Result<bool, Error> {
     let keyring = core.keyring();
     core.write(move |transaction| {
-        let Some(row) = transaction.token_by_hash(hash.as_bytes())? else { return Ok(false) };
-        let mut row = Records::new(&*transaction, &keyring).token(row)?;
+        let records = Records::new(&*transaction, &keyring);
+        let Some(mut row) = records.token_by_hash(hash.as_bytes())? else { return Ok(false) };
         let Some(left) = row.uses_left.and_then(|left| left.checked_sub(1)) else { return Ok(row.uses_left.is_none()) };
         row.uses_left = Some(left);
         sign(&keyring, &mut row);
-        transaction.put_token(&row)?;
+        put(transaction, &keyring, &row)?;
         Ok(true)
     })
 }
@@ -311,9 +319,11 @@ fn sign(keyring: &Keyring, row: &mut TokenRow) {
     row.mac = Definition::Token(token_fields(row)).sign(keyring);
 }
 
-fn put(transaction: &mut dyn Transaction, row: &TokenRow) -> Result<u64, StoreError> {
+/// Writes a token, and the mac over all of them. Whoever calls it has checked that mac.
+pub(super) fn put(transaction: &mut dyn Transaction, keyring: &Keyring, row: &TokenRow) -> Result<(), StoreError> {
     transaction.put_token(row)?;
-    transaction.next_revision()
+    let mac = sign_tokens(&*transaction, keyring)?;
+    transaction.set_meta(TOKENS_MAC, &mac)
 }
 
 fn describe(row: &TokenRow) -> Result<TokenInfo, Error> {

@@ -81,6 +81,17 @@ async fn a_token_row_that_was_touched_lets_nobody_in() {
     assert_eq!(super::caller(&it.vault, &text).await.unwrap_err().code, Code::Integrity);
 }
 
+#[tokio::test]
+async fn a_revoked_token_is_not_brought_back_by_its_old_row() {
+    let it = Fixture::new().await;
+    let text = it.token_text(&[chandlery_wire::Verb::ReadBundle], &[super::scope("solo")], None, None).await;
+    let id = super::caller(&it.vault, &text).await.unwrap().id.to_string();
+    sql(&it, "CREATE TABLE kept AS SELECT * FROM tokens WHERE description = 'test'");
+    it.vault.revoke_token(&it.admin, id).await.unwrap();
+    sql(&it, "INSERT OR REPLACE INTO tokens SELECT * FROM kept");
+    assert_eq!(super::caller(&it.vault, &text).await.unwrap_err().code, Code::Integrity);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_database_put_back_is_found_against_the_audit_log() {
     let it = Fixture::new().await;
