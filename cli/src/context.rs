@@ -352,7 +352,7 @@ impl Context {
             Some(item) => {
                 let layer = match &item.value {
                     Layer::Base => "in base".to_owned(),
-                    Layer::Overlay(region) => format!("for region {region}"),
+                    Layer::Overlay(region) => format!("in region {region}"),
                 };
                 match item.source {
                     Source::Flag(_) => layer,

@@ -16,6 +16,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let limit = hygiene::no_core_dumps();
+    hygiene::quiet_panics();
     let result = match commands::Cli::try_parse() {
         Ok(cli) => cli.execute(limit),
         // --help and --version are no failures.

@@ -58,6 +58,14 @@ impl Attributes {
     }
 }
 
+/// Who gets an entry, in a sentence.
+pub(crate) fn granted(grant: &Grant) -> String {
+    match grant {
+        Grant::All => "for all services".to_owned(),
+        Grant::Services(_) => format!("for {grant}"),
+    }
+}
+
 /// How an entry is delivered, for a table.
 pub(crate) fn delivery_in_words(delivery: &Delivery) -> String {
     match delivery {

@@ -3,6 +3,7 @@
 use chandlery_wire::api::Written;
 use chandlery_wire::{EntryName, Grant};
 
+use super::attributes::granted;
 use crate::client::Path;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -39,13 +40,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let place = context.layer_in_words();
     args.format.print(&written, |written| {
         let each = written.entries.iter().map(|entry| {
-            let (name, grant, version) = (&entry.name, &entry.grant, entry.version);
+            let (name, grant, version) = (&entry.name, granted(&entry.grant), entry.version);
             let done = match (entry.changed, args.hide_base) {
-                (false, _) => "is already gone",
-                (true, true) => "no longer reaches it, not from the base either",
+                (false, _) => "was gone already",
+                (true, true) => "is hidden",
                 (true, false) => "is deleted",
             };
-            format!("{name} {place} for {grant} {done}: version {version}\n")
+            format!("{name} {done} {place}, {grant}: version {version}\n")
         });
         each.collect()
     })

@@ -3,7 +3,7 @@
 use chandlery_wire::EntryName;
 use chandlery_wire::api::{WriteEntry, Written};
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, granted};
 use crate::client::Path;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -70,11 +70,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
 fn sentence(written: &Written, context: &Context) -> String {
     let place = context.layer_in_words();
     let each = written.entries.iter().map(|entry| {
-        let done = if entry.changed { "set" } else { "already has this value" };
-        let (name, grant, version) = (&entry.name, &entry.grant, entry.version);
+        let (name, grant, version) = (&entry.name, granted(&entry.grant), entry.version);
         match entry.changed {
-            true => format!("{done} {name} {place} for {grant}: version {version}\n"),
-            false => format!("{name} {place} for {grant} {done}: version {version}\n"),
+            true => format!("set {name} {place}, {grant}: version {version}\n"),
+            false => format!("{name} is so already {place}, {grant}: version {version}\n"),
         }
     });
     each.collect()

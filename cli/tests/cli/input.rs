@@ -12,7 +12,7 @@ fn set_keeps_a_piped_value_byte_for_byte_and_trims_when_asked() {
     let cli = Cli::at(&server.on_loopback());
     let ran = cli.run_with_input(&["set", "A"], b"v \n").succeeds();
     assert!(ran.stderr().contains("--trim"), "{}", ran.stderr());
-    assert_eq!(ran.stdout(), "set A in base for all: version 3\n");
+    assert_eq!(ran.stdout(), "set A in base, for all services: version 3\n");
     let ran = cli.run_with_input(&["set", "A", "--trim"], b"v\n\n").succeeds();
     assert_eq!(ran.stderr(), "");
     cli.run_with_input(&["set", "A", "-"], b"").succeeds();
@@ -89,7 +89,7 @@ fn an_import_is_one_request_with_everything() {
     let ran =
         cli.run(&[&files[..], &["--plain-names", "B,C", "--template", "URL", "--for", "app"]].concat()).succeeds();
     assert!(ran.stderr().contains("taken literally") && ran.stderr().contains("(URL)"), "{}", ran.stderr());
-    assert!(ran.stderr().contains("wrote 1 for region sfo3"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("wrote 1 in region sfo3"), "{}", ran.stderr());
     let asked = server.asked();
     assert_eq!((asked.len(), asked[0].path.as_str()), (1, "/v1/entries/shop/production"));
     let body = asked[0].json();

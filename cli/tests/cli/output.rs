@@ -82,7 +82,7 @@ fn rm_says_where_and_how() {
     cli.run(&["rm", "A", "--hide-base"]).fails(2, "--hide-base");
     let arguments = ["rm", "A", "--hide-base", "-r", "sfo3", "--for", "all", "--expect-version", "3"];
     let ran = cli.run(&arguments).succeeds();
-    assert!(ran.stdout().contains("A for region sfo3"), "{}", ran.stdout());
+    assert!(ran.stdout().contains("A is hidden in region sfo3, for all services"), "{}", ran.stdout());
     let asked = &server.asked()[0];
     assert_eq!(asked.method, "DELETE");
     assert!(asked.path.ends_with("/A?region=sfo3&for=all&hide_base=true&expect_version=3"), "{}", asked.path);
