@@ -44,9 +44,7 @@ fn two_regions_run_with_passwords_that_nobody_else_sees() {
 
 /// A server that containers reach at the address of Docker's own bridge.
 fn server_on_the_bridge() -> Server {
-    let format = "{{(index .IPAM.Config 0).Gateway}}";
-    let gateway = docker(&["network", "inspect", "bridge", "--format", format]).ok().text().trim().to_owned();
-    let args = ["--listen", &format!("{gateway}:0")].map(str::to_owned).to_vec();
+    let args = ["--listen".to_owned(), format!("{}:0", docker::bridge_address())].to_vec();
     Server::start_with(StartOptions { args, ..StartOptions::default() })
 }
 

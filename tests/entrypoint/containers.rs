@@ -1,8 +1,13 @@
 //! The shipped entrypoint in containers that allow it nothing: no root, no capability, no writable root, no network.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use chandlery_tests::docker::{self, Images, docker};
-use chandlery_tests::{Place, Program, Server};
+use chandlery_tests::{Place, Program, Server, StartOptions};
 use serde_json::json;
+use tempfile::TempDir;
 
 const PLACE: Place<'static> = Place { stack: "ship", environment: "production", region: None, service: "app" };
 const SHOW: &str = "id -u; cat /run/secrets/FILE; echo; echo $FLAG; env | grep -c CHANDLERY_";
@@ -10,8 +15,8 @@ const SHOW: &str = "id -u; cat /run/secrets/FILE; echo; echo $FLAG; env | grep -
 /// `docker run` with the entrypoint, the server's socket and a token mounted; `options` come before the image.
 fn run(server: &Server, images: &Images, options: &[&str], command: &[&str]) -> chandlery_tests::Output {
     let token = server.bundle_token(&PLACE);
-    let socket = server.local().socket.clone().expect("a socket is on by default");
-    let folder = std::path::Path::new(&socket).parent().expect("the socket is in a folder").display().to_string();
+    let socket = server.local().socket.clone().expect("the server has a socket");
+    let folder = Path::new(&socket).parent().expect("the socket is in a folder").display().to_string();
     let binary = Program::StaticEntrypoint.path();
     let mounts = [format!("{}:/chandlery-entrypoint:ro", binary.display()), format!("{folder}:/run/chandlery:ro")];
     let variables = [
@@ -31,8 +36,13 @@ fn run(server: &Server, images: &Images, options: &[&str], command: &[&str]) -> 
     docker(&args).output()
 }
 
-fn ship() -> Server {
-    let server = Server::start();
+/// A server whose socket any user may connect to: each still needs a token.
+fn ship(folder: &TempDir) -> Server {
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("an own folder");
+    let socket = folder.path().join("chandlery.sock").display().to_string();
+    let mut options = StartOptions::default();
+    options.args.extend(["--socket".to_owned(), socket, "--socket-mode".to_owned(), "0666".to_owned()]);
+    let server = Server::start_with(options);
     let api = server.api();
     api.ok("PUT", "/v1/stacks/ship", Some(&json!({ "services": ["app"] })));
     api.ok("PUT", "/v1/stacks/ship/environments/production", Some(&json!({})));
@@ -46,7 +56,8 @@ fn a_container_that_may_nothing_starts() {
     if !docker::available("a_container_that_may_nothing_starts") {
         return;
     }
-    let (server, images) = (ship(), Images::build());
+    let folder = TempDir::new().expect("a temporary folder");
+    let (server, images) = (ship(&folder), Images::build());
     let hardened = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
     for user in ["0", "65534"] {
         let tmpfs = format!("/run/secrets:mode=0700,size=1m,uid={user},gid={user}");
@@ -62,7 +73,8 @@ fn a_secrets_directory_that_is_not_in_memory_is_refused_with_the_line_to_add() {
     if !docker::available("a_secrets_directory_that_is_not_in_memory_is_refused_with_the_line_to_add") {
         return;
     }
-    let (server, images) = (ship(), Images::build());
+    let folder = TempDir::new().expect("a temporary folder");
+    let (server, images) = (ship(&folder), Images::build());
     let output = run(&server, &images, &[], &["echo", "started"]);
     assert_eq!(output.code(), 6, "{output}");
     assert!(output.stderr.contains("tmpfs") && output.stderr.contains("/run/secrets"), "{output}");
@@ -74,7 +86,8 @@ fn as_process_one_it_stops_at_once_while_it_waits() {
     if !docker::available("as_process_one_it_stops_at_once_while_it_waits") {
         return;
     }
-    let (server, images) = (ship(), Images::build());
+    let folder = TempDir::new().expect("a temporary folder");
+    let (server, images) = (ship(&folder), Images::build());
     let name = format!("chandlery-test-{}-waits", std::process::id());
     let options = ["--name", &name, "--tmpfs", "/run/secrets:mode=0700", "-e", "WAIT_HOSTS=127.0.0.1:9"];
     let waiting = [&options[..], &["-e", "WAIT_TIMEOUT=300"]].concat();

@@ -73,10 +73,9 @@ fn another_server_s_certificate_is_not_trusted() {
         assert_eq!(output.code(), 8, "{output}");
         assert!(output.stdout.is_empty() && !output.stderr.contains(&token), "{output}");
     }
-    assert!(
-        !other.audit_file().contains("read-bundle")
-            && !server.audit_file().contains(r#""outcome":"allowed","entries""#)
-    );
+    for server in [&server, &other] {
+        assert!(!server.audit_file().contains("read-bundle"), "a request was sent");
+    }
 }
 
 #[test]
@@ -134,13 +133,14 @@ fn a_missing_value_means_no_start_and_all_that_is_missing_is_named() {
 #[test]
 fn it_becomes_the_app_and_leaves_nothing_of_itself() {
     let (server, token) = ship();
-    let script = "echo $$; ls /proc/self/fd; cat; exit 7";
+    let script = "ls /proc/self/fd; cat; exit 7";
+    // What this test itself was given stays open in its children, entrypoint or not.
+    let bare = Run::new("/bin/sh").args(["-c", script]).stdin("through").output();
     let memory = Memory::new();
     let run = server.entrypoint(&PLACE, &token, &memory, &["--", "sh", "-c", script]).stdin("through");
     let output = run.output();
-    assert_eq!(output.code(), 7, "{output}");
-    // 3 is the folder that ls reads.
-    assert!(output.text().ends_with("0\n1\n2\n3\nthrough"), "{output}");
+    assert_eq!((output.code(), output.text()), (7, bare.text()), "{output}");
+    assert!(output.text().ends_with("through"), "{output}");
 
     let memory = Memory::new();
     let run = server.entrypoint(&PLACE, &token, &memory, &["--", "sh", "-c", "echo $$"]);

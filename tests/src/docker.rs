@@ -1,5 +1,6 @@
 //! Docker, where there is one.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use crate::{Output, Run, programs::workspace, skip};
@@ -19,6 +20,22 @@ pub fn available(test: &str) -> bool {
         return false;
     }
     true
+}
+
+/// The host's address on Docker's own bridge, which containers of every bridge network reach.
+///
+/// # Panics
+/// If the bridge has none.
+#[must_use]
+pub fn bridge_address() -> Ipv4Addr {
+    let format = "{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}}{{end}}";
+    let output = docker(&["network", "inspect", "bridge", "--format", format]).ok();
+    let (subnet, gateway) = output.text().trim_end_matches('\n').split_once(' ').expect("the bridge has a subnet");
+    // A daemon that was never told otherwise does not say the gateway; it is the first address.
+    gateway.parse().unwrap_or_else(|_| {
+        let network: Ipv4Addr = subnet.split('/').next().and_then(|text| text.parse().ok()).expect("a subnet");
+        Ipv4Addr::from(u32::from(network) + 1)
+    })
 }
 
 /// The names of the images of `tests/images`, made if they are missing.
