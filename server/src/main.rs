@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use chandlery_server::config::{self, AuditCommand, Command, ConfigCommand, Loaded};
 use chandlery_server::fatal::Fatal;
-use chandlery_server::{commands, run, telemetry};
+use chandlery_server::{commands, paths};
 
 fn main() -> ExitCode {
+    paths::harden_process();
     match config::parse(std::env::args_os()).and_then(|(command, loaded)| execute(command, &loaded)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => {
@@ -20,11 +21,11 @@ fn main() -> ExitCode {
 
 fn execute(command: Command, loaded: &Loaded) -> Result<(), Fatal> {
     let config = &loaded.config;
-    telemetry::start(config.log_level, config.log_format);
     match command {
-        Command::Serve => run::run(config),
+        Command::Serve => commands::serve(config),
         Command::AcceptRestore => commands::accept_restore(config),
         Command::Audit(AuditCommand::Verify) => commands::audit_verify(config),
+        Command::Audit(AuditCommand::StartOver) => commands::audit_start_over(config),
         Command::Config(ConfigCommand::Example) => print(&config::example()?),
         Command::Config(ConfigCommand::Show) => print(&config::show(loaded)),
         Command::Config(ConfigCommand::Check) => print("the configuration can be used\n"),

@@ -45,6 +45,8 @@ pub enum Command {
 pub enum AuditCommand {
     /// Check the chain, and name the first bad line.
     Verify,
+    /// Set a log that was tampered with aside as evidence, and begin a new chain.
+    StartOver,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
