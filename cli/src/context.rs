@@ -39,13 +39,16 @@ pub(crate) struct Flags {
     /// The CA to trust: sha256: and the hex SHA-256 of its certificate.
     #[arg(long, global = true, value_name = "PIN")]
     pub(crate) fingerprint: Option<String>,
+    /// The application: what compose and Swarm call a stack.
     #[arg(long, short, global = true, value_name = "NAME")]
     pub(crate) stack: Option<String>,
+    /// production, staging, …
     #[arg(long, short, global = true, value_name = "NAME")]
     pub(crate) environment: Option<String>,
     /// A region; `base` means the layer under all regions.
     #[arg(long, short, global = true, value_name = "NAME")]
     pub(crate) region: Option<String>,
+    /// The service whose view is asked for.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) service: Option<String>,
 }

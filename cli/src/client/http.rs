@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, Stream};
 use zeroize::Zeroizing;
 
 use super::address::{Address, Endpoint};
@@ -69,8 +69,38 @@ pub(crate) fn exchange(
             while connection.is_handshaking() {
                 connection.complete_io(&mut stream).map_err(tls_error)?;
             }
-            send_and_read(StreamOwned::new(connection, stream), head, body)
+            send_and_read(TlsStream { connection, stream }, head, body)
         }
+    }
+}
+
+/// TLS on a socket. rustls's own `StreamOwned` writes what is left to write before it reads, and so never sees the answer
+/// of a server that has refused a large body and closed: this one just reads.
+struct TlsStream {
+    connection: ClientConnection,
+    stream: TcpStream,
+}
+
+impl Read for TlsStream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.connection.reader().read(into) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+            self.connection.read_tls(&mut self.stream)?;
+            self.connection.process_new_packets().map_err(io::Error::other)?;
+        }
+    }
+}
+
+impl Write for TlsStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Stream::new(&mut self.connection, &mut self.stream).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Stream::new(&mut self.connection, &mut self.stream).flush()
     }
 }
 

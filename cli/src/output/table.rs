@@ -41,7 +41,8 @@ impl Table {
         text
     }
 
-    /// The widest column gives way first, until the row fits or there is nothing left to take.
+    /// The widest column gives way first, until the row fits or there is nothing left to take. The first one, which says
+    /// what the row is about, does so last.
     fn widths(&self, fit: Option<usize>) -> Vec<usize> {
         let columns = self.rows[0].len();
         let widest = |column: usize| self.rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
@@ -49,7 +50,8 @@ impl Table {
         let Some(fit) = fit else { return widths };
         let room = fit.saturating_sub(GAP.len() * (columns - 1));
         while widths.iter().sum::<usize>() > room {
-            match widths.iter_mut().max() {
+            let (first, others) = widths.split_at_mut(1);
+            match others.iter_mut().max().filter(|width| **width > NARROWEST).or(first.first_mut()) {
                 Some(width) if *width > NARROWEST => *width -= 1,
                 _ => break,
             }

@@ -182,3 +182,40 @@ fn what_a_format_cannot_hold_is_named() {
     assert_eq!(with_files["variables"]["BIN"]["base64"], "/w==");
     assert_eq!(with_files["files"][0]["name"], "f");
 }
+
+/// What Docker itself takes the file for: nothing is run, so an image of nothing will do.
+fn by_real_docker(file: &Path) -> Variables {
+    let docker = |arguments: &[&str]| {
+        let output = Command::new("docker").args(arguments).output().unwrap();
+        assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let tar = folder.path().join("empty.tar");
+    fs::write(&tar, [0; 10240]).unwrap();
+    let image = docker(&["import", tar.to_str().unwrap()]);
+    let container = docker(&["create", "--env-file", file.to_str().unwrap(), image.trim(), "nothing"]);
+    let environment = docker(&["inspect", "--format", "{{json .Config.Env}}", container.trim()]);
+    docker(&["rm", container.trim()]);
+    docker(&["rmi", image.trim()]);
+    let pairs: Vec<String> = serde_json::from_str(&environment).unwrap();
+    pairs.iter().filter_map(|pair| pair.split_once('=')).filter(|(name, _)| *name != "PATH").map(owned).collect()
+}
+
+#[test]
+#[ignore = "needs a Docker daemon: cargo test -p chandlery -- --ignored"]
+fn docker_itself_agrees() {
+    let cli = Cli::at(&keeper().on_loopback());
+    let mut runner = TestRunner::new(Config { cases: 3, failure_persistence: None, ..Config::default() });
+    let value = "[ -~\té鍵\u{1}\u{7f}\u{a0}\u{2028}]{0,60}|\r[a-z]|[ \t]{1,3}";
+    let outcome = runner.run(&prop::collection::vec(value, 200), |values| {
+        let meant: Variables = values.into_iter().enumerate().map(|(n, value)| (format!("V{n}"), value)).collect();
+        fs::write(cli.path("in.json"), serde_json::to_string(&meant).unwrap()).unwrap();
+        cli.run(&["import", "in.json"]).succeeds();
+        cli.run(&["export", "--format", "docker", "-o", "docker.env"]).succeeds();
+        prop_assert_eq!(by_docker(&cli.path("docker.env")), meant.clone());
+        prop_assert_eq!(by_real_docker(&cli.path("docker.env")), meant);
+        Ok(())
+    });
+    outcome.unwrap();
+}
