@@ -96,11 +96,9 @@ async fn respond(mut router: Router, mut request: Request<Incoming>, peer: Peer)
     router.call(request.map(Body::new)).await
 }
 
-/// What the client did wrong, if it was the client: one that just goes away did nothing.
+/// What the client did wrong, if it got a reply for it. One that goes away, or that says nothing more until its time is
+/// over, gets none: it made no request.
 fn unreadable(error: &hyper::Error) -> Option<&'static str> {
-    if error.is_timeout() {
-        return Some("the header did not arrive in time");
-    }
     if error.is_parse_too_large() {
         return Some("the header is too large");
     }
