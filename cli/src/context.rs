@@ -7,10 +7,8 @@ pub(crate) mod credentials;
 pub(crate) mod local;
 pub(crate) mod project;
 pub(crate) mod secure;
+mod source;
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use chandlery_wire::{EnvironmentName, Layer, NameError, RegionName, ServiceName, StackName, TokenText};
@@ -22,6 +20,7 @@ use crate::failure::{Exit, Failure};
 use credentials::Credentials;
 use local::Local;
 use project::Project;
+pub(crate) use source::{Item, Source, Surroundings};
 
 /// The flags that every verb takes.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -51,62 +50,6 @@ pub(crate) struct Flags {
     /// The service whose view is asked for.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) service: Option<String>,
-}
-
-/// Where something was said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
-    Flag(&'static str),
-    Variable(&'static str),
-    Project(PathBuf),
-    Login(PathBuf),
-    Local(PathBuf),
-    /// A secret of the container or the unit.
-    Mounted(PathBuf),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(name) => write!(f, "{name}"),
-            Self::Variable(name) => write!(f, "the variable {name}"),
-            Self::Project(path) | Self::Mounted(path) => write!(f, "{}", path.display()),
-            Self::Login(path) => write!(f, "the login stored in {}", path.display()),
-            Self::Local(path) => write!(f, "the server on this machine ({})", path.display()),
-        }
-    }
-}
-
-/// Something that was said, and where.
-#[derive(Debug, Clone)]
-pub(crate) struct Item<T> {
-    pub(crate) value: T,
-    pub(crate) source: Source,
-}
-
-/// What the process was started with, apart from flags: variables, the folder, the user.
-#[derive(Debug, Clone)]
-pub(crate) struct Surroundings {
-    pub(crate) variables: BTreeMap<String, OsString>,
-    pub(crate) folder: PathBuf,
-}
-
-impl Surroundings {
-    pub(crate) fn of_process() -> Self {
-        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        Self { variables: variables.collect(), folder: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")) }
-    }
-
-    /// An empty variable is one that is not set: compose files and CI forms cannot say it otherwise.
-    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
-        self.variables.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-    }
-
-    fn text(&self, name: &'static str) -> Result<Option<String>, Failure> {
-        let value = self.variables.get(name).filter(|value| !value.is_empty());
-        let text = value.map(|value| value.clone().into_string()).transpose();
-        text.map_err(|_| Failure::usage(format!("the variable {name} is not UTF-8"), "set it again, or unset it"))
-    }
 }
 
 /// All that is known before the first request.
@@ -217,7 +160,7 @@ impl Context {
         Ok(Connection { address, trust, trust_source })
     }
 
-    fn address(&self) -> Result<Item<Address>, Failure> {
+    pub(crate) fn address(&self) -> Result<Item<Address>, Failure> {
         let said = self.said("--addr", "CHANDLERY_ADDR", |flags| &flags.addr, |keys| &keys.addr)?;
         let login = || {
             let value = self.credentials.default_address()?.to_owned();

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args, context: &mut Context) -> Result<(), Failure> {
 
 pub(crate) fn logout(args: &LogoutArgs, context: &mut Context) -> Result<(), Failure> {
     context.point_at(args.addr.as_deref());
-    let address = context.connection()?.address.value.to_string();
+    let address = context.address()?.value.to_string();
     let known = context.credentials.forget(&address)?;
     output::note(&match known {
         true => format!(

@@ -213,7 +213,7 @@ fn docker_itself_agrees() {
         fs::write(cli.path("in.json"), serde_json::to_string(&meant).unwrap()).unwrap();
         cli.run(&["import", "in.json"]).succeeds();
         cli.run(&["export", "--format", "docker", "-o", "docker.env"]).succeeds();
-        prop_assert_eq!(by_docker(&cli.path("docker.env")), meant.clone());
+        prop_assert_eq!(&by_docker(&cli.path("docker.env")), &meant);
         prop_assert_eq!(by_real_docker(&cli.path("docker.env")), meant);
         Ok(())
     });

@@ -1,6 +1,7 @@
 //! Which server is believed.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
@@ -9,6 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::common::{Cli, Server, TOKEN};
+
+type Tls = StreamOwned<ServerConnection, TcpStream>;
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -27,6 +30,11 @@ impl Authority {
 
     /// A server whose certificate has this name, and which shows the CA's too.
     fn serve(&self, name: &str, server: &Server) -> String {
+        let server = server.clone();
+        self.listen(name, move |stream| server.serve(stream))
+    }
+
+    fn listen(&self, name: &str, serve: impl Fn(&mut Tls) + Send + 'static) -> String {
         let key = KeyPair::generate().unwrap();
         let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
         let chain: Vec<CertificateDer<'static>> = vec![leaf.der().clone(), self.0.der().clone()];
@@ -36,12 +44,11 @@ impl Authority {
         let config = Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("https://{}", listener.local_addr().unwrap());
-        let server = server.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
                 let mut stream = StreamOwned::new(connection, stream);
-                server.serve(&mut stream);
+                serve(&mut stream);
                 stream.conn.send_close_notify();
                 let _ = stream.conn.write_tls(&mut stream.sock);
             }
@@ -113,4 +120,19 @@ fn half_an_answer_is_no_answer() {
         });
         Cli::at(&address).run(&["list"]).fails(3, "no usable answer");
     }
+}
+
+#[test]
+fn a_server_that_refuses_a_body_before_it_has_read_it_is_heard() {
+    let authority = Authority::new();
+    let address = authority.listen("127.0.0.1", |stream| {
+        let _ = stream.read(&mut [0; 100]);
+        let problem = r#"{"title": "x", "status": 413, "code": "too-large", "detail": "the body is too large"}"#;
+        let head = "HTTP/1.1 413 X\r\nContent-Type: application/problem+json\r\nContent-Length:";
+        let _ = stream.write_all(format!("{head} {}\r\n\r\n{problem}", problem.len()).as_bytes());
+    });
+    let cli = Cli::at(&address);
+    let lines: String = (0..30).map(|n| format!("V{n}={}\n", "x".repeat(400_000))).collect();
+    std::fs::write(cli.path("big.env"), lines).unwrap();
+    cli.run(&["import", "big.env", "--fingerprint", &authority.fingerprint()]).fails(7, "the body is too large");
 }
