@@ -56,11 +56,14 @@ impl Source {
 
     /// Whether the file names a crate: in `use` or in a path.
     pub(crate) fn names(&self, other: &str) -> bool {
-        (0..self.tokens.len()).any(|at| {
-            let starts = at == 0 || self.at(at - 1) != "::";
-            let used = at > 0 && self.at(at - 1) == "use";
-            self.at(at) == other && starts && (self.at(at + 1) == "::" || used)
-        })
+        // `use rustls::crypto::ring;` gives the name to something else.
+        let taken = self.tokens.windows(3).any(|three| three[0] == "::" && three[1] == other && three[2] == ";");
+        !taken
+            && (0..self.tokens.len()).any(|at| {
+                let starts = at == 0 || self.at(at - 1) != "::";
+                let used = at > 0 && self.at(at - 1) == "use";
+                self.at(at) == other && starts && (self.at(at + 1) == "::" || used)
+            })
     }
 
     /// The first names of a path or of each path in a group.
@@ -152,4 +155,7 @@ fn the_reader_sees_every_way_to_import() {
     assert_eq!(source.modules(), ["vault", "store", "wire", "audit"]);
     assert!(source.names("ring") && source.names("tokio"));
     assert!(!source.names("rusqlite") && !source.names("axum"));
+    let provider =
+        Source { path: PathBuf::new(), tokens: tokens("use rustls::crypto::ring; ring::default_provider()") };
+    assert!(!provider.names("ring"), "it is another thing of the same name");
 }

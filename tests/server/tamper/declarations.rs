@@ -35,7 +35,6 @@ fn a_service_slipped_into_the_stack() {
 
 #[test]
 fn a_token_that_would_do_more_than_it_was_made_for() {
-    let ship = Ship::launch();
     let east = Place { stack: "ship", environment: "production", region: Some("east"), service: "app" };
     let mut request = east.token_request(&[Verb::ReadBundle]);
     request["expires_in"] = json!(3600);
@@ -48,6 +47,7 @@ fn a_token_that_would_do_more_than_it_was_made_for() {
         "expires = expires + 1000000",
         "created_by = 'tok_x'",
     ] {
+        let ship = Ship::launch();
         let created = ship.server.api().ok("POST", "/v1/tokens", Some(&request));
         let (token, id) = (created["token"].as_str().expect("text"), created["info"]["id"].as_str().expect("text"));
         let api = ship.server.api().as_caller(Some(token));
