@@ -68,6 +68,9 @@ pub struct Caller {
     pub verbs: Arc<[Verb]>,
     pub scopes: Arc<[Scope]>,
     pub peer: Option<Peer>,
+    /// The store's change counter when the caller was authenticated: what was read under it is not older than the
+    /// request.
+    pub as_of: u64,
     pub trail: Trail,
 }
 
@@ -75,6 +78,6 @@ impl Caller {
     /// A caller that showed no valid token. It may do nothing; it exists so that its refusal can be audited.
     #[must_use]
     pub fn anonymous(peer: Option<Peer>, trail: Trail) -> Self {
-        Self { id: "anonymous".into(), verbs: Arc::new([]), scopes: Arc::new([]), peer, trail }
+        Self { id: "anonymous".into(), verbs: Arc::new([]), scopes: Arc::new([]), peer, as_of: 0, trail }
     }
 }

@@ -2,12 +2,13 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use chandlery_wire::api::{AuditList, AuditVerification};
 use ring::hmac;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::writer::{self, Writer};
@@ -71,6 +72,10 @@ impl AuditLog {
 
     /// Puts a line into the queue, at once; the receipt says when it is durable.
     pub fn append(&self, draft: &Draft<'_>) -> Receipt {
+        if let Ok(runtime) = Handle::try_current() {
+            // The first one stays: a process has one runtime.
+            let _ = self.shared.runtime.set(runtime);
+        }
         let members = chain::members(draft);
         let revision = draft.revision.filter(|_| chain::changes_store(draft.action));
         let (done, receipt) = oneshot::channel();
@@ -193,6 +198,9 @@ pub(super) struct Shared {
     pub(super) path: PathBuf,
     pub(super) identity: opening::Identity,
     pub(super) wake: Condvar,
+    /// Where those that wait for their lines run. A batch is told through one task there: waking each of them from this
+    /// thread would cost a system call for every request.
+    pub(super) runtime: OnceLock<Handle>,
     pub(super) lines: AtomicU64,
     pub(super) syncs: AtomicU64,
     key: hmac::Key,
@@ -206,6 +214,7 @@ impl Shared {
             path: path.to_owned(),
             identity: opened.identity,
             wake: Condvar::new(),
+            runtime: OnceLock::new(),
             lines: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             key,

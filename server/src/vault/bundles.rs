@@ -56,11 +56,8 @@ impl Vault {
     /// where a record is not what was written.
     pub async fn bundle(&self, caller: &Caller, of: BundleOf, known: Vec<u64>) -> Result<Reply, Error> {
         let action = Action::new("read-bundle").on(of.target()).service(of.service.as_ref());
-        // The counter is read before anything else: what is cached under it cannot be newer than what it stands for.
-        let counter = self.core.store.change_counter();
-        if let Ok(counter) = counter
-            && let Some(done) = cached(&self.core, caller, &of, &known, counter)
-        {
+        // As of the moment at which the caller was authenticated, which is this request's.
+        if let Some(done) = cached(&self.core, caller, &of, &known, caller.as_of) {
             return self.record(caller, &action, done).await;
         }
         self.perform(caller, action, move |core, caller| {
@@ -68,7 +65,7 @@ impl Vault {
             let (bundle, json) = build(core, caller, of.clone())?;
             let entries = names(&bundle);
             let key = BundleKey { caller: Arc::clone(&caller.id), of };
-            core.bundles.put(counter, key, bundle.revision, entries.clone(), &json)?;
+            core.bundles.put(counter, key, bundle.revision, Arc::clone(&entries), &json)?;
             Ok(reply(bundle.revision, entries, &known, || Ok(json))?)
         })
         .await
@@ -87,12 +84,12 @@ fn cached(
         return Some(Err(Error::forbidden()));
     }
     let rendered = core.bundles.get(counter, &BundleKey { caller: Arc::clone(&caller.id), of: of.clone() })?;
-    Some(reply(rendered.revision, rendered.entries.clone(), known, || core.bundles.open(&rendered)))
+    Some(reply(rendered.revision, Arc::clone(&rendered.entries), known, || core.bundles.open(&rendered)))
 }
 
 fn reply(
     revision: u64,
-    entries: Vec<String>,
+    entries: Arc<[String]>,
     known: &[u64],
     json: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, Error>,
 ) -> Result<Done<Reply>, Error> {
@@ -104,7 +101,7 @@ fn reply(
     Ok(done.revision(revision))
 }
 
-fn names(bundle: &Bundle) -> Vec<String> {
+fn names(bundle: &Bundle) -> Arc<[String]> {
     let variables = bundle.variables.iter().map(|variable| variable.name.to_string());
     variables.chain(bundle.files.iter().map(|file| file.name.to_string())).collect()
 }

@@ -84,7 +84,7 @@ impl TokenCache {
 #[derive(Debug)]
 pub(super) struct Rendered {
     pub(super) revision: u64,
-    pub(super) entries: Vec<String>,
+    pub(super) entries: Arc<[String]>,
     /// The JSON, encrypted with a key of this process that is stored nowhere.
     sealed: Vec<u8>,
 }
@@ -116,7 +116,7 @@ impl BundleCache {
         counter: u64,
         key: BundleKey,
         revision: u64,
-        entries: Vec<String>,
+        entries: Arc<[String]>,
         json: &[u8],
     ) -> Result<(), Error> {
         if json.len() <= LARGEST_BUNDLE {

@@ -47,17 +47,17 @@ impl Action {
 pub(super) struct Done<T> {
     pub(super) result: T,
     pub(super) detail: Option<&'static str>,
-    pub(super) entries: Vec<String>,
+    pub(super) entries: Arc<[String]>,
     pub(super) revision: Option<u64>,
 }
 
 impl<T> Done<T> {
     pub(super) fn new(result: T) -> Self {
-        Self { result, detail: None, entries: Vec::new(), revision: None }
+        Self { result, detail: None, entries: Arc::new([]), revision: None }
     }
 
-    pub(super) fn entries(mut self, entries: Vec<String>) -> Self {
-        self.entries = entries;
+    pub(super) fn entries(mut self, entries: impl Into<Arc<[String]>>) -> Self {
+        self.entries = entries.into();
         self
     }
 

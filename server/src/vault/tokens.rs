@@ -31,11 +31,11 @@ impl Vault {
             None => Refusal::new("anonymous", "there is no token"),
             Some(Err(error)) => Refusal::new("anonymous", &error.to_string()),
             Some(Ok(token)) => match self.look_up(TokenHash::of(&token)).await? {
-                Ok(known) => {
+                Ok((known, as_of)) => {
                     trail.identify(Arc::clone(&known.id));
                     let KnownToken { id, verbs, scopes, .. } = &*known;
                     let (id, verbs, scopes) = (Arc::clone(id), Arc::clone(verbs), Arc::clone(scopes));
-                    return Ok(Caller { id, verbs, scopes, peer, trail });
+                    return Ok(Caller { id, verbs, scopes, peer, as_of, trail });
                 }
                 Err(refusal) => refusal,
             },
@@ -52,7 +52,8 @@ impl Vault {
             .hint("a token may be mistyped, expired, revoked or used up; get a new one: chandlery token create"))
     }
 
-    async fn look_up(&self, hash: TokenHash) -> Result<Result<Arc<KnownToken>, Refusal>, Error> {
+    /// The token, and the store's change counter from before it was looked at.
+    async fn look_up(&self, hash: TokenHash) -> Result<Result<(Arc<KnownToken>, u64), Refusal>, Error> {
         let counter = self.core.store.change_counter()?;
         // One that is stale is looked up like one that is unknown: an answer must not come sooner because the token was
         // good once.
@@ -84,7 +85,7 @@ impl Vault {
                 return Ok(Err(Refusal::new(&known.id, "the token is used up")));
             }
         }
-        Ok(Ok(known))
+        Ok(Ok((known, counter)))
     }
 
     /// The tokens all of whose scopes the caller administers.
