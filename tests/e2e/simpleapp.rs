@@ -3,7 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 
 use chandlery_tests::stacks::{ASIA, EUROPE, import_simpleapp, simpleapp, simpleapp_cli};
-use chandlery_tests::{Canaries, Memory, Server};
+use chandlery_tests::{Canaries, Memory, Server, StartOptions};
+use serde_json::json;
 
 /// The app's environment as the app finds it.
 const PRINT_ENVIRONMENT: [&str; 3] = ["--", "cat", "/proc/self/environ"];
@@ -39,6 +40,35 @@ fn each_region_gets_its_own_variables_and_files() {
         assert!(!memory.path().join("redis.conf").exists(), "the cache's file is not the app's");
     }
     assert_nothing_leaked(&server, &canaries);
+}
+
+#[test]
+fn a_server_that_logs_at_its_loudest_logs_no_value() {
+    let mut canaries = Canaries::new();
+    let mut options = StartOptions::default();
+    options.args.extend(["--log-level", "trace"].map(str::to_owned));
+    let server = Server::start_with(options);
+    import_simpleapp(&server, &mut canaries);
+    canaries.watch("the administrator's token", server.admin_token());
+    let root_key = std::fs::read_to_string(server.data().join("root.key")).expect("the root key is text");
+    let root_key = root_key.trim().rsplit(':').next().unwrap_or_default();
+    assert!(root_key.len() > 20, "the root key's file has its key after a colon");
+    canaries.watch("the root key", root_key);
+    let place = simpleapp(ASIA, "app");
+    let token = server.bundle_token(&place);
+    canaries.watch("the app's token", &token);
+    server.hear(&server.entrypoint(&place, &token, &Memory::new(), &["--verbose", "--", "true"]).ok());
+    server.hear(&server.entrypoint(&place, &token[..40], &Memory::new(), &["--", "true"]).fails());
+    // A value where a value does not belong, in a path, a query and a body that is not JSON.
+    let value = canaries.value("a value in the wrong place");
+    for path in [format!("/v1/{value}"), format!("/v1/stacks/{value}"), format!("/v1/audit?since={value}")] {
+        drop(server.api().call("GET", &path, None));
+    }
+    drop(server.api().call("PUT", "/v1/entries/simpleapp/production/X", Some(&json!({ "value": { value: 1 } }))));
+    let log = server.log();
+    canaries.assert_absent("the server's log", log.as_bytes());
+    canaries.assert_absent("what the CLI and the entrypoint said", server.heard().as_bytes());
+    canaries.assert_absent_below(&server.data(), &["admin-token", "root.key", "audit.log"]);
 }
 
 #[test]
