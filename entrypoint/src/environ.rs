@@ -5,84 +5,11 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use chandlery_wire::Bundle;
+use chandlery_wire::dangerous::is_dangerous;
 
 use crate::config::{Config, PREFIX};
 use crate::failure::{Exit, Failure};
 use crate::sys;
-
-/// Variables that make a program run other code, look elsewhere for it, or give away its keys. A store that many may
-/// write to must not become a way to run code everywhere, so the bundle sets them only where the container allows it.
-const DANGEROUS: [&str; 61] = [
-    // The search for programs, and shells.
-    "PATH",
-    "HOME",
-    "SHELL",
-    "IFS",
-    "ENV",
-    "BASH_ENV",
-    "BASHOPTS",
-    "SHELLOPTS",
-    "CDPATH",
-    "GLOBIGNORE",
-    "PS4",
-    "PROMPT_COMMAND",
-    "ZDOTDIR",
-    "FPATH",
-    // The C library.
-    "GCONV_PATH",
-    "GETCONF_DIR",
-    "GLIBC_TUNABLES",
-    "HOSTALIASES",
-    "LOCALDOMAIN",
-    "LOCPATH",
-    "MALLOC_TRACE",
-    "NLSPATH",
-    "RESOLV_HOST_CONF",
-    "RES_OPTIONS",
-    // Languages.
-    "NODE_OPTIONS",
-    "NODE_PATH",
-    "NODE_EXTRA_CA_CERTS",
-    "PYTHONPATH",
-    "PYTHONSTARTUP",
-    "PYTHONHOME",
-    "PYTHONUSERBASE",
-    "PYTHONEXECUTABLE",
-    "PERL5LIB",
-    "PERL5OPT",
-    "PERL5DB",
-    "PERLLIB",
-    "RUBYOPT",
-    "RUBYLIB",
-    "JAVA_TOOL_OPTIONS",
-    "JDK_JAVA_OPTIONS",
-    "_JAVA_OPTIONS",
-    "CLASSPATH",
-    "PHPRC",
-    "PHP_INI_SCAN_DIR",
-    "LUA_INIT",
-    "LUA_PATH",
-    "LUA_CPATH",
-    "ERL_AFLAGS",
-    "ERL_FLAGS",
-    "ERL_ZFLAGS",
-    "DOTNET_STARTUP_HOOKS",
-    "CORECLR_PROFILER_PATH",
-    // Programs that other programs start.
-    "EDITOR",
-    "VISUAL",
-    "PAGER",
-    "BROWSER",
-    "SSH_ASKPASS",
-    // TLS.
-    "OPENSSL_CONF",
-    "OPENSSL_ENGINES",
-    "OPENSSL_MODULES",
-    "SSLKEYLOGFILE",
-];
-/// Whole families of them.
-const DANGEROUS_PREFIXES: [&str; 7] =
-    ["LD_", "DYLD_", "GIT_SSH", "GIT_CONFIG", "GIT_EXEC", "GIT_ASKPASS", "GIT_EXTERNAL"];
 
 /// What `--pristine` leaves of the inherited environment: who, where, and in which language.
 const PRISTINE: [&str; 8] = ["PATH", "HOME", "HOSTNAME", "USER", "LOGNAME", "TERM", "TZ", "LANG"];
@@ -186,10 +113,6 @@ fn check_injected(config: &Config, injected: &[(&str, OsString)]) -> Result<(), 
         ),
     };
     Err(Failure::new(Exit::Environment, "the bundle would set variables that it must not", hint).with_faults(faults))
-}
-
-fn is_dangerous(name: &str) -> bool {
-    DANGEROUS.contains(&name) || DANGEROUS_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Finds out before the exec what the kernel would only call "Argument list too long".

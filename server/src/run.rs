@@ -21,6 +21,9 @@ use crate::vault::{self, Error, Gate, OpenError, Opening, Vault};
 /// How often a sealed server looks whether its root key has come.
 const UNSEAL_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How much of the audit log's end could be cut off unseen, where nothing is written.
+const ANCHOR_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
@@ -58,6 +61,7 @@ async fn listen(config: &Config, files: Files, gate: Arc<Gate>, pki: Pki) -> Res
     tracing::info!(address = %local.address, socket = local.socket.as_deref().unwrap_or("off"), "listening");
     tokio::spawn(certificates.watch(pki));
     tokio::spawn(unseal(files, Arc::clone(&gate)));
+    tokio::spawn(anchor(Arc::clone(&gate)));
     let unreadable = Unreadable::new(stray(Arc::clone(&gate)));
     let open = serve(listeners, router(app), serve::Limits::from(config), unreadable, stop_requested()).await;
     drop(local_file);
@@ -90,6 +94,17 @@ async fn unseal(files: Files, gate: Arc<Gate>) {
                 gate.seal(error);
             }
             Err(_) => tracing::error!("opening the store failed inside the server"),
+        }
+    }
+}
+
+/// Keeps the audit log's head in the database.
+async fn anchor(gate: Arc<Gate>) {
+    loop {
+        tokio::time::sleep(ANCHOR_INTERVAL).await;
+        let Ok(vault) = gate.vault() else { continue };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || vault.anchor_audit()).await {
+            tracing::warn!(reason = %error.detail, "the audit log's head is not in the database");
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod bundle;
+pub mod dangerous;
 pub mod entry;
 pub mod name;
 pub mod problem;

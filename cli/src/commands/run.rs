@@ -1,6 +1,5 @@
 //! `chandlery run`: the same injection as in a container, on a laptop, and then a true exec.
 
-mod dangerous;
 mod environ;
 mod files;
 

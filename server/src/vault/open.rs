@@ -72,7 +72,7 @@ pub fn open(opening: &Opening<'_>) -> Result<(Vault, Option<TokenText>), OpenErr
     if let Some(told) = audit.last_revision().filter(|told| *told > revision) {
         return Err(rolled_back(revision, told).into());
     }
-    note(&audit, if token.is_some() { "start-first-time" } else { "start" })?;
+    note(&audit, if token.is_some() { "start-first-time" } else { "start" }, Some(revision))?;
     let encryptions = encryptions(&keys, &keyring);
     let store = Arc::clone(&opening.store);
     let core = Core::new(store, audit, Arc::clone(&opening.clock), root, keyring, encryptions)?;
@@ -97,7 +97,7 @@ pub fn accept_older(opening: &Opening<'_>) -> Result<u64, OpenError> {
         }
         Ok::<_, Error>(revision)
     })?;
-    note(&audit, "accept-older-database")?;
+    note(&audit, "accept-older-database", Some(revision))?;
     Ok(revision)
 }
 
@@ -120,6 +120,9 @@ pub fn start_audit_over(opening: &Opening<'_>) -> Result<Option<PathBuf>, OpenEr
     let (audit, aside) =
         AuditLog::start_over(opening.audit_file, keyring.audit_key().into(), Arc::clone(&opening.clock), anchor)
             .map_err(Error::from)?;
+    // The new chain knows the database's revision from its first line on.
+    let revision = read_with(&*opening.store, |snapshot| Ok::<_, Error>(snapshot.revision()?))?;
+    note(&audit, "start-audit-over", Some(revision))?;
     let head = anchor_bytes(audit.head());
     write_with(&*opening.store, move |transaction| Ok::<_, Error>(transaction.set_meta(AUDIT_ANCHOR, &head)?))?;
     Ok(aside)
@@ -167,8 +170,9 @@ fn open_audit(opening: &Opening<'_>, keyring: &Keyring, anchor: Option<Anchor>) 
     Ok(AuditLog::open(opening.audit_file, keyring.audit_key().into(), Arc::clone(&opening.clock), anchor)?)
 }
 
-fn note(audit: &AuditLog, action: &str) -> Result<(), Error> {
-    Ok(audit.append(&Draft::new(audit::SERVER, action, Outcome::Allowed)).wait()?)
+fn note(audit: &AuditLog, action: &str, revision: Option<u64>) -> Result<(), Error> {
+    let draft = Draft { revision, ..Draft::new(audit::SERVER, action, Outcome::Allowed) };
+    Ok(audit.append(&draft).wait()?)
 }
 
 fn encryptions(keys: &[KeyRow], keyring: &Keyring) -> u64 {

@@ -7,7 +7,7 @@ use chandlery_wire::Code;
 use chandlery_wire::api::Outcome;
 
 use super::Error;
-use super::core::Core;
+use super::core::{AUDIT_ANCHOR, Core, anchor_bytes};
 use crate::access::{Caller, Peer, Trail};
 use crate::audit::{Draft, SERVER};
 
@@ -151,6 +151,17 @@ impl Vault {
             core.store.check().map_err(Error::from)
         });
         check.await.unwrap_or_else(|_| Err(Error::new(Code::Internal, "the check failed inside the server")))
+    }
+
+    /// Puts the audit log's head into the database, if it is not there yet: a log cut behind it is found out. Every write
+    /// does so; this is for the times without any.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn anchor_audit(&self) -> Result<(), Error> {
+        let head = anchor_bytes(self.core.audit.head());
+        let stored = self.core.read(|snapshot| Ok(snapshot.meta(AUDIT_ANCHOR)?))?;
+        if stored.is_some_and(|stored| stored == head) { Ok(()) } else { self.core.write(|_| Ok::<(), Error>(())) }
     }
 
     /// The last line of a server's life; its place goes into the database, so that a log cut afterwards is found out.

@@ -7,8 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use chandlery_wire::Bundle;
+use chandlery_wire::dangerous::is_dangerous;
 
-use super::dangerous::is_dangerous;
 use crate::failure::{Exit, Failure};
 
 /// What every variable of ours starts with. None of them reaches the command, the token least of all.

@@ -1,7 +1,10 @@
-//! Names that a bundle must not set unless it is asked for by name.
+//! Variables that change what the loader, a shell or a language runtime runs.
+//!
+//! A store that can set `LD_PRELOAD` can run code in every container that reads it, so whoever places variables refuses
+//! these, unless it was told to let them through.
 
-/// Variables that make a program run other code, look elsewhere for it, or give away its keys: the entrypoint's list. A
-/// test holds the two together.
+/// Variables that make a program run other code, look elsewhere for it, or give away its keys. A store that many may
+/// write to must not become a way to run code everywhere, so the bundle sets them only where the container allows it.
 const DANGEROUS: &[&str] = &[
     // The search for programs, and shells.
     "PATH",
@@ -73,30 +76,32 @@ const DANGEROUS: &[&str] = &[
 /// Whole families of them.
 const PREFIXES: &[&str] = &["LD_", "DYLD_", "GIT_SSH", "GIT_CONFIG", "GIT_EXEC", "GIT_ASKPASS", "GIT_EXTERNAL"];
 
-pub(super) fn is_dangerous(name: &str) -> bool {
+/// Whether a variable of this name needs to be allowed by name before it is set for a program.
+#[must_use]
+pub fn is_dangerous(name: &str) -> bool {
     DANGEROUS.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
-    /// What a service may not set in its container, it may not set on a laptop either, and the reverse.
     #[test]
-    fn the_entrypoint_has_the_same_list() {
-        let entrypoint = include_str!("../../../../entrypoint/src/environ.rs");
-        let list = |name: &str| -> BTreeSet<&str> {
-            let (_, after) = entrypoint.split_once(&format!("const {name}: ")).unwrap();
-            let (_, after) = after.split_once('=').unwrap();
-            let (list, _) = after.split_once("];").unwrap();
-            list.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(quoted).collect()
-        };
-        fn quoted(line: &str) -> impl Iterator<Item = &str> {
-            line.split('"').skip(1).step_by(2)
+    fn loaders_shells_and_runtimes_are_named_and_ordinary_variables_are_not() {
+        for name in [
+            "PATH",
+            "LD_PRELOAD",
+            "LD_LIBRARY_PATH",
+            "BASH_ENV",
+            "IFS",
+            "NODE_OPTIONS",
+            "PYTHONPATH",
+            "GIT_SSH_COMMAND",
+        ] {
+            assert!(is_dangerous(name), "{name}");
         }
-        assert_eq!(list("DANGEROUS"), DANGEROUS.iter().copied().collect());
-        assert_eq!(list("DANGEROUS_PREFIXES"), PREFIXES.iter().copied().collect());
+        for name in ["DATABASE_URL", "PATH_PREFIX", "ENVIRONMENT", "HOMEPAGE", "LDAP_URL", "RAILS_ENV"] {
+            assert!(!is_dangerous(name), "{name}");
+        }
     }
 }
