@@ -19,7 +19,6 @@ use super::routes::{audit, bundles, entries, explanations, health, stacks, token
 use crate::vault::Error;
 
 /// The server's service.
-#[must_use]
 pub fn router(app: App) -> Router {
     let (router, api) = api().split_for_parts();
     router

@@ -71,6 +71,9 @@ pub trait Library {
     fn source(&mut self, key: &Key) -> Result<Result<Source, Missing>, Self::Error>;
 }
 
+/// The plaintext of every entry that was asked for, or everything that is at fault.
+pub type Expanded = Result<BTreeMap<EntryName, Value>, Vec<Fault>>;
+
 /// Resolves the entries named, all of them or none.
 ///
 /// # Errors
@@ -78,7 +81,7 @@ pub trait Library {
 pub fn expand<L: Library>(
     library: &mut L,
     names: impl IntoIterator<Item = EntryName>,
-) -> Result<Result<BTreeMap<EntryName, Value>, Vec<Fault>>, L::Error> {
+) -> Result<Expanded, L::Error> {
     let mut expander = Expander { library, done: BTreeMap::new(), path: Vec::new(), faults: Vec::new() };
     let mut values = BTreeMap::new();
     for name in names {

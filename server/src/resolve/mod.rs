@@ -7,6 +7,6 @@ mod expand;
 mod layers;
 mod template;
 
-pub use expand::{Key, Library, Missing, Source, expand};
+pub use expand::{Expanded, Key, Library, Missing, Source, expand};
 pub use layers::{Candidate, Choice, merge};
 pub use template::{Part, Reference, TemplateFault, parse, references};

@@ -66,7 +66,7 @@ impl Vault {
             let entries = names(&bundle);
             let key = BundleKey { caller: Arc::clone(&caller.id), of };
             core.bundles.put(counter, key, bundle.revision, Arc::clone(&entries), &json)?;
-            Ok(reply(bundle.revision, entries, &known, || Ok(json))?)
+            reply(bundle.revision, entries, &known, || Ok(json))
         })
         .await
     }
