@@ -26,7 +26,7 @@ pub(crate) use source::{Item, Source, Surroundings};
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Context (also CHANDLERY_… variables and chandlery.toml)")]
 pub(crate) struct Flags {
-    /// The server: https://host[:8420], unix:///path, or http:// on this machine.
+    /// The server: https://host or https://host:port, unix:///path, or http:// on this machine.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) addr: Option<String>,
     /// A file that holds the token, readable by nobody else.

@@ -20,7 +20,7 @@ pub(crate) struct Attributes {
     /// Deliver it as a file of its name in /run/secrets.
     #[arg(long)]
     pub(crate) file: bool,
-    /// The file's permissions, in octal [0400].
+    /// The file's permissions, in octal; 0400 where nothing is said.
     #[arg(long)]
     mode: Option<Mode>,
     /// The file's owner.
@@ -29,7 +29,7 @@ pub(crate) struct Attributes {
     /// The file's group.
     #[arg(long)]
     gid: Option<u32>,
-    /// A variable that tells the app where the file is [NAME_FILE].
+    /// A variable that tells the app where the file is; NAME_FILE where no name is given.
     #[arg(long, value_name = "VARIABLE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     file_variable: Option<String>,
 }
