@@ -2,4 +2,6 @@
 
 mod durability;
 mod openapi;
+mod outages;
+mod surface;
 mod tamper;

@@ -116,7 +116,8 @@ const ENTRY: Grammar = Grammar {
 };
 const VARIABLE: Grammar = Grammar {
     kind: "variable name",
-    longest: MAX_ENTRY + "_FILE".len(),
+    // An entry's path variable has to fit: an underscore before a digit, and the ending.
+    longest: MAX_ENTRY + "__FILE".len(),
     first: (|c| c.is_ascii_alphabetic() || c == '_', "a letter or an underscore"),
     rest: (|c| c.is_ascii_alphanumeric() || c == '_', "A-Z, a-z, 0-9 and underscore"),
     dots: false,
@@ -313,6 +314,8 @@ mod tests {
         assert_eq!(of("mysql_password"), "MYSQL_PASSWORD_FILE");
         assert_eq!(of("redis.conf"), "REDIS_CONF_FILE");
         assert_eq!(of("9lives"), "_9LIVES_FILE");
+        let longest = of(&"9".repeat(MAX_ENTRY));
+        assert!(VariableName::parse(longest).is_ok());
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::time::{Duration, Instant};
 
-use chandlery_wire::{Bundle, Problem};
+use chandlery_wire::{Bundle, Code, Problem};
 use zeroize::Zeroizing;
 
 use crate::config::{Address, Config};
@@ -118,10 +118,19 @@ fn attempt(connector: &Connector, request: &[u8], config: &Config, deadline: Ins
     if response.status == 200 { understand(&response, config) } else { Err(refusal(&response)) }
 }
 
-/// What an error on the way means: only a certificate that is not to be trusted is beyond another try.
+/// What an error on the way means: a certificate that is not to be trusted, and a socket that is closed to this user, are
+/// beyond another try.
 fn trouble(error: &io::Error, config: &Config) -> Trouble {
     if let Some(failure) = tls::distrust(error, config) {
         return Trouble::Final(failure);
+    }
+    if let (Address::Unix(socket), io::ErrorKind::PermissionDenied) = (&config.address, error.kind()) {
+        return Trouble::Final(Failure::new(
+            Exit::Unreachable,
+            format!("the socket {} may not be used by this user", socket.display()),
+            "start the server with --socket-mode 0660 and this program in the socket's group (the directory must let it \
+             through, too), or use https://",
+        ));
     }
     let what = match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "the server does not answer".to_owned(),
@@ -177,6 +186,7 @@ fn understand(response: &Response, config: &Config) -> Result<Bundle, Trouble> {
 fn refusal(response: &Response) -> Trouble {
     let status = response.status;
     let problem: Option<Problem> = serde_json::from_slice(&response.body).ok();
+    let damaged = problem.as_ref().is_some_and(|problem| problem.code == Code::Integrity);
     let (what, hint, faults) = match problem {
         Some(problem) => {
             let faults = problem.faults.iter().map(|fault| format!("{}: {}", fault.name, fault.detail));
@@ -185,12 +195,14 @@ fn refusal(response: &Response) -> Trouble {
         None => (format!("an answer with status {status}"), String::new(), Vec::new()),
     };
     let exit = match status {
+        // The store was changed behind the server's back, and time does not mend it.
+        _ if damaged => Some((Exit::NoBundle, "look at the server's log and audit log")),
         // Too slow, too early, too many: the request itself is in order.
         408 | 425 | 429 => None,
         401 | 403 => {
             Some((Exit::Refused, "give this container a token that may read this bundle: `chandlery token create`"))
         }
-        404 | 422 => Some((Exit::NoBundle, "see what is there with `chandlery matrix` and `chandlery check`")),
+        404 | 422 => Some((Exit::NoBundle, "see what is there with `chandlery list` and `chandlery explain NAME`")),
         400..=499 => Some((Exit::Refused, "check that the server and this program are of the same version")),
         _ => None,
     };

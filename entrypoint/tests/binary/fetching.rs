@@ -128,6 +128,7 @@ fn a_refusal_ends_the_start_at_once_in_the_servers_words() {
         (told(404, Code::UnknownRegion, "the region was never declared; there are eu-west-1, sfo3"), 5),
         (told(412, Code::VersionConflict, "another version"), 4),
         (told(422, Code::Unresolvable, "the bundle cannot be made").with_faults(faults), 5),
+        (told(500, Code::Integrity, "a record was changed behind the store's back"), 5),
     ] {
         let server = Server::unix(vec![problem(&refusal)]);
         let ended = Start::at(&server.address).sh("echo ran");
