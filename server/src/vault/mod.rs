@@ -9,6 +9,7 @@ mod auditing;
 mod bundles;
 mod cache;
 mod core;
+mod draft;
 mod entries;
 mod error;
 mod explain;
