@@ -35,7 +35,11 @@ enum RegionAction {
         format: FormatArg,
     },
     /// Take a region back, if nothing is set in its overlay.
-    Rm { name: RegionName },
+    Rm {
+        name: RegionName,
+        #[command(flatten)]
+        format: FormatArg,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,7 +79,7 @@ pub(crate) fn stacks(args: &StacksArgs, context: &Context) -> Result<(), Failure
     })
 }
 
-/// The answer of `region list` and `region add`.
+/// The answer of every `region` verb: what is declared now.
 #[derive(Serialize)]
 struct Regions {
     regions: Vec<RegionName>,
@@ -97,11 +101,11 @@ pub(crate) fn region(args: &RegionArgs, context: &Context) -> Result<(), Failure
             let _: serde_json::Value = context.client()?.put(&Path::new(&place), &declare)?;
             *format
         }
-        RegionAction::Rm { name } => {
+        RegionAction::Rm { name, format } => {
             let path = Path::new(&[&place[..], &["regions", name.as_str()]].concat());
             context.client()?.delete_only(&path)?;
             output::note(&format!("{name} is no longer a region of {stack}/{environment}"));
-            return Ok(());
+            *format
         }
     };
     let declared = declared(context)?;

@@ -38,6 +38,8 @@ enum Action {
     Revoke {
         /// `tok_…`
         id: String,
+        #[command(flatten)]
+        format: FormatArg,
     },
 }
 
@@ -83,7 +85,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
             let info: TokenInfo = context.client()?.get(&Path::new(&["tokens", "self"]))?;
             format.print(&info, describe)
         }
-        Action::Revoke { id } => {
+        Action::Revoke { id, format } => {
             let good =
                 id.starts_with("tok_") && id.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-');
             if !good {
@@ -91,9 +93,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
                     "`chandlery token list` shows the ids; they start with tok_, and a token's text is not needed";
                 return Err(Failure::usage("that is not a token's id", hint));
             }
-            context.client()?.delete_only(&Path::new(&["tokens", id]))?;
+            let info: TokenInfo = context.client()?.delete(&Path::new(&["tokens", id]))?;
             output::note(&format!("{id} is revoked"));
-            Ok(())
+            format.print(&info, describe)
         }
     }
 }
