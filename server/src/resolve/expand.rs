@@ -78,10 +78,7 @@ pub type Expanded = Result<BTreeMap<EntryName, Value>, Vec<Fault>>;
 ///
 /// # Errors
 /// The library's error; or, inside, every fault of every template at once.
-pub fn expand<L: Library>(
-    library: &mut L,
-    names: impl IntoIterator<Item = EntryName>,
-) -> Result<Expanded, L::Error> {
+pub fn expand<L: Library>(library: &mut L, names: impl IntoIterator<Item = EntryName>) -> Result<Expanded, L::Error> {
     let mut expander = Expander { library, done: BTreeMap::new(), path: Vec::new(), faults: Vec::new() };
     let mut values = BTreeMap::new();
     for name in names {
