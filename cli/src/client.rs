@@ -65,7 +65,7 @@ impl Client {
             Address::Tls(..) => Some(tls::config(trust).map_err(|why| {
                 Failure::usage(
                     format!("the CA's certificate cannot be used: {why}"),
-                    "give --cacert the ca.pem that the server made, or --fingerprint the sha256:… that it printed",
+                    "give --cacert the tls/ca.crt of the server's data directory, or --fingerprint the sha256:… that it logs when it starts",
                 )
             })?),
             _ => None,
@@ -172,7 +172,7 @@ impl Client {
         let (why, hint) = match error {
             rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => (
                 "none of its certificates has the fingerprint that is pinned".to_owned(),
-                "compare --fingerprint with the one that the server prints when it starts",
+                "compare --fingerprint with the one that the server logs when it starts",
             ),
             rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -182,7 +182,7 @@ impl Client {
             ),
             rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => (
                 "its certificate was made by a CA that is not trusted".to_owned(),
-                "give --cacert the ca.pem that the server made, or --fingerprint the sha256:… that it printed",
+                "give --cacert the tls/ca.crt of the server's data directory, or --fingerprint the sha256:… that it logs when it starts",
             ),
             other => (other.to_string(), "look whether this is the server, and whether it speaks TLS on this port"),
         };

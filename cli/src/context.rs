@@ -328,7 +328,7 @@ pub(crate) fn authority(text: &str, source: &Source) -> Result<Trust, Failure> {
     std::fs::read(text).map(Trust::Authority).map_err(|error| {
         Failure::usage(
             format!("the CA file {text}, named by {source}, cannot be read: {error}"),
-            "name the ca.pem that the server made, or pin it with --fingerprint",
+            "name the tls/ca.crt of the server's data directory, or pin it with --fingerprint",
         )
     })
 }

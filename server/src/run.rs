@@ -15,7 +15,7 @@ use crate::http::{App, Limits, router};
 use crate::paths::{prepare_data_dir, write_private};
 use crate::pki::Pki;
 use crate::serve::{self, Certificates, Listeners, LocalFile, Unreadable, local_server, serve, stop_requested};
-use crate::store::{SqliteStore, Store};
+use crate::store::{DATABASE_FILE, SqliteStore, Store};
 use crate::vault::{self, Error, Gate, OpenError, Opening, Vault};
 
 /// How often a sealed server looks whether its root key has come.
@@ -30,9 +30,10 @@ const ANCHOR_INTERVAL: Duration = Duration::from_secs(30);
 /// What keeps it from starting, or from stopping well.
 pub fn run(config: &Config) -> Result<(), Fatal> {
     prepare_data_dir(&config.data_dir)?;
-    LocalFile::clear(&config.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let files = Files::new(config, Arc::clone(&clock))?;
+    // The store's lock is ours: what says where another server listens was left by one that is gone.
+    LocalFile::clear(&config.data_dir)?;
     let gate = match files.open() {
         Ok(vault) => Gate::open(Arc::new(vault)),
         Err(OpenError::Sealed(error)) => {
@@ -58,7 +59,7 @@ async fn listen(config: &Config, files: Files, gate: Arc<Gate>, pki: Pki) -> Res
     let local = local_server(&bound, &pki.trust_anchor()?, &files.admin_token);
     // Whoever reads it may connect: the sockets are bound, and the kernel queues until they are served.
     let local_file = LocalFile::write(&config.data_dir, &local)?;
-    tracing::info!(address = %local.address, socket = local.socket.as_deref().unwrap_or("off"), "listening");
+    tracing::info!(address = %local.address, ca_fingerprint = %local.ca_fingerprint, socket = local.socket.as_deref().unwrap_or("off"), "listening");
     tokio::spawn(certificates.watch(pki));
     tokio::spawn(unseal(files, Arc::clone(&gate)));
     tokio::spawn(anchor(Arc::clone(&gate)));
@@ -133,6 +134,7 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, Fatal> {
+        refuse_lost_database(config)?;
         let store = SqliteStore::open(&config.data_dir).map_err(|error| Fatal::new(&error, error.hint()))?;
         Ok(Self {
             store: Arc::new(store),
@@ -153,7 +155,7 @@ impl Files {
 
     /// Hands the parts to one of the vault's ways of opening.
     pub(crate) fn with<T>(&self, open: impl FnOnce(&Opening<'_>) -> T) -> T {
-        let keep = |token: &TokenText| keep_token(&self.admin_token, token);
+        let keep = |token: TokenText| keep_token(&self.admin_token, token);
         open(&Opening {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
@@ -164,12 +166,37 @@ impl Files {
     }
 }
 
-fn keep_token(path: &Path, token: &TokenText) -> Result<(), Error> {
+/// A database that is not there, where an audit log tells of one, is lost or not mounted: this is no first start, and
+/// a new store in its place would only be in the way.
+fn refuse_lost_database(config: &Config) -> Result<(), Fatal> {
+    let database = config.data_dir.join(DATABASE_FILE);
+    let told = std::fs::metadata(&config.audit_file).is_ok_and(|log| log.len() > 0);
+    if !told || database.exists() {
+        return Ok(());
+    }
+    let what = format!("the database {} is not there, and the audit log tells of one", database.display());
+    Err(Fatal::new(what, "put it back, or mount it; for a new store, move the audit log and the admin token away"))
+}
+
+/// Keeps the token that the vault made; or gives back the one that is there already, for the vault to take: a first
+/// start that was interrupted goes on with it, and no token that somebody uses is ever overwritten.
+fn keep_token(path: &Path, token: TokenText) -> Result<TokenText, Error> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        Error::new(Code::Internal, format!("the admin token in {} cannot be {what}: {error}", path.display()))
+            .hint("move the file away if it is no token, and make the data directory writable")
+    };
+    match std::fs::read_to_string(path) {
+        Ok(kept) => {
+            let kept = zeroize::Zeroizing::new(kept);
+            tracing::warn!(path = %path.display(), "a new store is begun with the admin token that is there already");
+            return TokenText::parse(&kept).map_err(|error| failed("used", &error));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("read", &error)),
+    }
     let line = zeroize::Zeroizing::new(format!("{}\n", token.expose_secret()));
-    write_private(path, line.as_bytes()).map_err(|error| {
-        Error::new(Code::Internal, format!("the admin token cannot be kept in {}: {error}", path.display()))
-            .hint("make the data directory writable")
-    })
+    write_private(path, line.as_bytes()).map_err(|error| failed("kept", &error))?;
+    Ok(token)
 }
 
 /// On a terminal somebody reads it; anywhere else it would end up in a log.

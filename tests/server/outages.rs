@@ -159,3 +159,31 @@ fn a_write_is_acknowledged_after_its_two_syncs() {
     let synced = until_reply.iter().filter(|line| line.contains("sync") && line.ends_with("= 0")).count();
     assert!(synced >= 2, "the database and the audit log, before the reply:\n{}", until_reply.join("\n"));
 }
+
+#[test]
+fn a_lost_database_is_not_replaced_by_a_new_one() {
+    let mut canaries = Canaries::new();
+    let mut server = Server::start();
+    load(&server, &mut canaries);
+    server.stop();
+    let (database, away) = (server.data().join("chandlery.db"), server.data().join("away.db"));
+    fs::rename(&database, &away).expect("the database is lost");
+    let said = server.try_restart().expect("the server does not start");
+    assert!(said.contains("chandlery.db is not there") && said.contains("hint"), "{said}");
+    assert!(!database.exists(), "nothing was put in its place");
+    fs::rename(&away, &database).expect("the database comes back");
+    server.restart();
+    let token = fs::read_to_string(server.data().join("admin-token")).expect("the token is there");
+    assert_eq!(token.trim(), server.admin_token(), "the admin's token is the old one");
+    canaries.assert_present("A", &server.api().call("GET", BUNDLE, None).body);
+}
+
+#[test]
+fn a_second_server_on_the_same_data_disturbs_nothing() {
+    let server = Server::start();
+    let second = Run::new(chandlery_tests::Program::Server.path())
+        .args(["--data-dir", server.data().to_str().expect("text"), "--listen", "127.0.0.1:0"])
+        .fails();
+    assert!(second.stderr.contains("in use by another chandlery-server"), "{second}");
+    server.cli(&["stacks"]).ok();
+}

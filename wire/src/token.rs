@@ -130,7 +130,7 @@ impl std::str::FromStr for Verb {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|verb| verb.as_str() == text).ok_or_else(|| {
             let known = Self::ALL.map(Self::as_str).join(", ");
-            format!("{text:?} is not a verb; the verbs are {known}")
+            format!("that is not a verb; the verbs are {known}")
         })
     }
 }

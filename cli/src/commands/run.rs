@@ -3,8 +3,8 @@
 mod environ;
 mod files;
 
-use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::ffi::{OsStr, OsString};
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::hygiene::CoreLimit;
 use crate::output;
-use environ::Rules;
+use environ::{Environment, Rules};
 use files::Files;
 
 #[derive(Debug, clap::Args)]
@@ -70,6 +70,10 @@ pub(crate) fn run(args: &Args, context: &Context, limit: CoreLimit) -> Result<()
         let count = bundle.files.len();
         output::note(&format!("{count} {} in {}", if count == 1 { "file" } else { "files" }, files.folder().display()));
     }
+    if let Err(failure) = executable(&args.command[0], &environment) {
+        files.into_iter().for_each(Files::remove);
+        return Err(failure);
+    }
     let mut command = Command::new(&args.command[0]);
     command.args(&args.command[1..]).env_clear().envs(environment);
     drop(bundle);
@@ -99,6 +103,30 @@ fn place(args: &Args, context: &Context, bundle: &Bundle) -> Result<Option<Files
             Err(failure)
         }
     }
+}
+
+/// Refuses what is neither a program nor a script that names its interpreter: for such a file execvp(3) starts a shell,
+/// and no shell is to stand between. What cannot be found or read is left to the exec to complain of.
+fn executable(program: &OsString, environment: &Environment) -> Result<(), Failure> {
+    let Some(found) = found(program, environment) else { return Ok(()) };
+    let mut start = [0; 4];
+    let length = std::fs::File::open(&found).and_then(|mut file| file.read(&mut start)).unwrap_or(0);
+    if length == 0 || start.starts_with(b"\x7fELF") || start.starts_with(b"#!") {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::NotExecutable,
+        format!("the command {} is neither a program nor a script that names its interpreter", found.display()),
+        "begin the script with a line such as #!/bin/sh",
+    ))
+}
+
+fn found(program: &OsString, environment: &Environment) -> Option<PathBuf> {
+    if program.as_encoded_bytes().contains(&b'/') {
+        return Some(PathBuf::from(program));
+    }
+    let path = environment.get(OsStr::new("PATH"))?;
+    std::env::split_paths(path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
 }
 
 fn not_started(program: &OsString, error: &std::io::Error) -> Failure {

@@ -147,7 +147,7 @@ fn name<T>(
 ) -> Result<Option<T>, Failure> {
     settings.parse(variable, |text| {
         let what = |error: NameError| {
-            let hint = "names are taken exactly as they stand; `chandlery stack list` shows those there are";
+            let hint = "names are taken exactly as they stand; `chandlery stacks` shows those there are";
             (error.to_string(), hint.to_owned())
         };
         parse(text.to_owned()).map_err(what)
@@ -233,7 +233,7 @@ fn fingerprint(text: &str) -> Result<Trust, Wrong> {
     parse().ok_or_else(|| {
         (
             "it is not `sha256:` and 64 hexadecimal digits".to_owned(),
-            "the server prints it at its first start; it is the SHA-256 of the CA's certificate (DER)".to_owned(),
+            "the server logs it when it starts; it is the SHA-256 of the CA's certificate (DER)".to_owned(),
         )
     })
 }

@@ -66,7 +66,7 @@ fn no_certificate(source: &str) -> Failure {
     Failure::new(
         Exit::Usage,
         format!("{source} does not hold a CA's certificate in PEM"),
-        "give the ca.pem that the server made at its first start",
+        "give the tls/ca.crt of the server's data directory",
     )
 }
 
@@ -149,7 +149,7 @@ pub(super) fn distrust(error: &io::Error, config: &Config) -> Option<Failure> {
         ),
         CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             "its certificate does not lead to a CA that is trusted here".to_owned(),
-            "set CHANDLERY_CACERT to the server's own ca.pem, or CHANDLERY_FINGERPRINT to its sha256:…",
+            "set CHANDLERY_CACERT to the tls/ca.crt of the server's data directory, or CHANDLERY_FINGERPRINT to its sha256:…",
         ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
             "its certificate has expired".to_owned(),

@@ -100,6 +100,12 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
                 Error::new(Code::BadRequest, "the body did not arrive whole")
             }
         })?;
+        // serde would take a list for an object, field by field: then no key would be unknown.
+        if bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte == b'[') {
+            return Err(Error::new(Code::BadRequest, "the body is a list, and this route takes an object")
+                .hint("docs/API.md lists what each route takes")
+                .into());
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             let at = format!("line {}, column {}", error.line(), error.column());
             let text = error.to_string();
@@ -119,11 +125,11 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 fn quiet(text: &str) -> String {
     let text = text.split_once(": ").filter(|(path, _)| is_key(path)).map_or(text, |(_, rest)| rest);
     if text.starts_with("unknown field") {
-        let known = text.split_once(", expected ").map(|(_, known)| known).unwrap_or_default();
+        let known = text.rsplit_once(", expected ").map(|(_, known)| known).unwrap_or_default();
         return format!("a key is not known here; known is {known}");
     }
     if text.starts_with("unknown variant") {
-        let known = text.split_once(", expected ").map(|(_, known)| known).unwrap_or_default();
+        let known = text.rsplit_once(", expected ").map(|(_, known)| known).unwrap_or_default();
         return format!("a word is not known here; known is {known}");
     }
     if let Some((_, expected)) = text.strip_prefix("invalid ").and_then(|rest| rest.rsplit_once(", expected ")) {
@@ -157,6 +163,8 @@ mod tests {
             ("unknown field `hunter2`, expected one of `a`, `b`", "`a`, `b`"),
             ("invalid type: string \"hunter2\", expected u64", "u64"),
             ("invalid value: string \"hunter2, expected x\", expected a verb", "a verb"),
+            ("unknown field `a, expected hunter2`, expected `a`", "`a`"),
+            ("unknown variant `a, expected hunter2`, expected one of `a`, `b`", "`a`, `b`"),
             ("missing field `value`", "`value`"),
             ("limit: invalid digit found in string hunter2", "wrong form"),
             ("the stack name has '/' at character 2; allowed are a-z", "character 2"),

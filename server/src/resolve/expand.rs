@@ -10,6 +10,9 @@ use super::template::{Literal, Part, Reference, parse};
 /// Templates within templates, at most. People use two or three; a chain of hundreds is a mistake.
 const MAX_DEPTH: usize = 32;
 
+/// Faults in one answer, at most: nobody reads more, and each costs the server time.
+const MOST_FAULTS: usize = 200;
+
 /// An entry, where it may be one of another environment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
@@ -133,21 +136,35 @@ impl<L: Library> Expander<'_, L> {
             return Ok(None);
         }
         self.path.push(key.clone());
-        let pieces: Result<Vec<Option<Value>>, L::Error> = parts.iter().map(|part| self.part(key, part)).collect();
+        let pieces = self.pieces(key, &parts);
         self.path.pop();
-        let pieces = pieces?;
-        if pieces.iter().any(Option::is_none) {
-            return Ok(None);
-        }
-        let length: usize = pieces.iter().flatten().map(Value::len).sum();
-        if length > MAX_VALUE_BYTES {
-            self.fault(key, format!("resolves to {length} bytes; a value may have {MAX_VALUE_BYTES}"));
-            return Ok(None);
-        }
+        let Some(pieces) = pieces? else { return Ok(None) };
+        let length: usize = pieces.iter().map(Value::len).sum();
         // The right capacity at once: a buffer that grows leaves copies of the secret behind in freed memory.
         let mut bytes = Vec::with_capacity(length);
-        pieces.iter().flatten().for_each(|piece| bytes.extend_from_slice(piece.expose_secret()));
+        pieces.iter().for_each(|piece| bytes.extend_from_slice(piece.expose_secret()));
         Ok(Some(Value::new(bytes)))
+    }
+
+    /// The pieces of a template, or nothing where a fault has been told. It stops as soon as they are too long together:
+    /// a small template can refer to a large value as often as it likes.
+    fn pieces(&mut self, key: &Key, parts: &[Part<'_>]) -> Result<Option<Vec<Value>>, L::Error> {
+        let (mut pieces, mut length, mut whole) = (Vec::with_capacity(parts.len()), 0, true);
+        for part in parts {
+            let Some(piece) = self.part(key, part)? else {
+                whole = false;
+                continue;
+            };
+            length += piece.len();
+            if length > MAX_VALUE_BYTES {
+                self.fault(key, format!("resolves to more than the {MAX_VALUE_BYTES} bytes that a value may have"));
+                return Ok(None);
+            }
+            if whole {
+                pieces.push(piece);
+            }
+        }
+        Ok(whole.then_some(pieces))
     }
 
     /// A piece's bytes, or nothing where its fault has been told.
@@ -171,8 +188,13 @@ impl<L: Library> Expander<'_, L> {
 
     fn fault(&mut self, key: &Key, detail: String) {
         let fault = Fault { name: key.to_string(), detail };
-        if !self.faults.contains(&fault) {
-            self.faults.push(fault);
+        match self.faults.len() {
+            MOST_FAULTS => {}
+            last if last + 1 == MOST_FAULTS => {
+                self.faults.push(Fault { name: "…".to_owned(), detail: "and more; correct these first".to_owned() });
+            }
+            _ if self.faults.contains(&fault) => {}
+            _ => self.faults.push(fault),
         }
     }
 }
@@ -262,7 +284,11 @@ mod tests {
         let mut bomb: Vec<(&'static str, &'static str, bool)> =
             (1..25).map(|n| (leaked(names[n].clone()), leaked(format!("${{V{0}}}${{V{0}}}", n - 1)), true)).collect();
         bomb.push(("V0", "xxxxxxxxxxxxxxxx", false));
-        assert!(resolved(&bomb, "V24").unwrap_err()[0].contains("bytes; a value may have"));
+        assert!(resolved(&bomb, "V24").unwrap_err()[0].contains("bytes that a value may have"));
+        let wide = [("W", leaked("${V0}".repeat(100_000)), true), ("V0", leaked("x".repeat(500_000)), false)];
+        assert!(resolved(&wide, "W").unwrap_err()[0].contains("bytes that a value may have"));
+        let many: String = (0..60_000).map(|n| format!("${{X{n}}}")).collect();
+        assert_eq!(resolved(&[("M", leaked(many), true)], "M").unwrap_err().len(), MOST_FAULTS);
         let mut chain: Vec<(&'static str, &'static str, bool)> =
             (1..40).map(|n| (leaked(names[n].clone()), leaked(format!("${{V{}}}", n - 1)), true)).collect();
         chain.push(("V0", "x", false));

@@ -157,6 +157,11 @@ impl<'a> Draft<'a> {
                 format!("{} is set already, at version {version}", which.target()),
             )
             .hint("look at it, then write with the version you have seen")),
+            Some(expected) if expected != 0 && version == 0 => Err(Error::new(
+                Code::VersionConflict,
+                format!("{} was never set, and version {expected} is expected", which.target()),
+            )
+            .hint("leave the expected version out, or expect 0 for a new entry")),
             Some(expected) if expected != 0 && expected != version => Err(Error::new(
                 Code::VersionConflict,
                 format!("{} is at version {version}, not {expected}: somebody else wrote it", which.target()),

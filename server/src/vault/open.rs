@@ -12,7 +12,7 @@ use super::tokens::{first_token, put};
 use super::{Error, Vault};
 use crate::audit::{self, Anchor, AuditLog, Draft};
 use crate::clock::Clock;
-use crate::crypto::{Keyring, RootKey, SealError};
+use crate::crypto::{Keyring, RootKey, SealError, new_token};
 use crate::store::{KeyRow, Store, read_with, write_with};
 
 /// What the vault is opened from.
@@ -21,8 +21,8 @@ pub struct Opening<'a> {
     pub clock: Arc<dyn Clock>,
     pub root_key_file: &'a Path,
     pub audit_file: &'a Path,
-    /// Keeps the first admin token where the CLI finds it, durably, before the store knows it.
-    pub keep_token: &'a dyn Fn(&TokenText) -> Result<(), Error>,
+    /// Keeps the first admin token where the CLI finds it, durably, before the store knows it; and says which it is to be.
+    pub keep_token: &'a dyn Fn(TokenText) -> Result<TokenText, Error>,
 }
 
 impl fmt::Debug for Opening<'_> {
@@ -154,8 +154,8 @@ fn first_start(opening: &Opening<'_>) -> Result<(RootKey, Arc<Keyring>, Option<T
     let root = root.map_err(|error| sealed(&error))?;
     let (keyring, wrapped) = Keyring::create(&root).map_err(|error| sealed(&error))?;
     let now = opening.clock.now().as_millisecond();
-    let (token, row) = first_token(&keyring, now)?;
-    (opening.keep_token)(&token)?;
+    let token = (opening.keep_token)(new_token().map_err(Error::from)?)?;
+    let row = first_token(&keyring, &token, now)?;
     let keys: Vec<KeyRow> = wrapped.iter().map(|key| key_row(key, now)).collect();
     let keyring = Arc::new(keyring);
     let signer = Arc::clone(&keyring);

@@ -73,8 +73,27 @@ impl<'a> Records<'a> {
             state: row.state,
             tag: tag_of(&row.sealed),
         });
-        header(key, content.layer.revision).verify(self.keyring, lines, &content.layer.manifest)?;
-        Ok(content)
+        match header(key, content.layer.revision).verify(self.keyring, lines, &content.layer.manifest) {
+            Ok(()) => Ok(content),
+            Err(broken) => Err(self.culprit(key, &content.rows).unwrap_or_else(|| broken.into())),
+        }
+    }
+
+    /// The row to name where a manifest does not fit: one that is not as it was written, or not the newest of its
+    /// name. None, where a row is simply missing, or one too many was authentic once.
+    fn culprit(&self, key: &LayerKey, rows: &[Row]) -> Option<Error> {
+        if let Some(changed) = rows.iter().find_map(|row| self.authenticate(key, row).err()) {
+            return Some(changed);
+        }
+        // A row that was put back stands in the history as well, or has a later one there.
+        let older = rows.iter().find(|row| {
+            let versions = self.snapshot.versions(key, &row.name).unwrap_or_default();
+            let current = rows.iter().filter(|other| other.name == row.name).map(|other| other.version).max();
+            versions.windows(2).any(|pair| pair[0].version == pair[1].version)
+                || versions.iter().map(|version| version.version).max() > current
+        })?;
+        let detail = format!("{key}/{}: version {} is not its newest; it is not served", older.name, older.version);
+        Some(Error::new(Code::Integrity, detail).hint("find out who can write to the database, then restore a backup"))
     }
 
     /// What [`Records::layer`] gives, without the ciphertexts.

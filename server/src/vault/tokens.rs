@@ -30,7 +30,7 @@ impl Vault {
         let refusal = match token.map(TokenText::parse) {
             None => Refusal::new("anonymous", "there is no token"),
             Some(Err(error)) => Refusal::new("anonymous", &error.to_string()),
-            Some(Ok(token)) => match self.look_up(TokenHash::of(&token)).await? {
+            Some(Ok(token)) => match self.found(TokenHash::of(&token), peer, &trail).await? {
                 Ok((known, as_of)) => {
                     trail.identify(Arc::clone(&known.id));
                     let KnownToken { id, verbs, scopes, .. } = &*known;
@@ -50,6 +50,26 @@ impl Vault {
         }
         Err(Error::new(Code::Unauthenticated, "there is no valid token in this request")
             .hint("a token may be mistyped, expired, revoked or used up; get a new one: chandlery token create"))
+    }
+
+    /// As [`Vault::look_up`]; a store that fails, or a token's row that is not what was written, has its line.
+    async fn found(
+        &self,
+        hash: TokenHash,
+        peer: Option<Peer>,
+        trail: &Trail,
+    ) -> Result<Result<(Arc<KnownToken>, u64), Refusal>, Error> {
+        match self.look_up(hash).await {
+            Err(error) => {
+                let caller = Caller::anonymous(peer, trail.clone());
+                Err(self
+                    .record::<()>(&caller, &Action::new("authenticate"), Err(error))
+                    .await
+                    .err()
+                    .unwrap_or_else(|| Error::new(Code::Internal, "a failure was taken for a success")))
+            }
+            looked => looked,
+        }
     }
 
     /// The token, and the store's change counter from before it was looked at.
@@ -126,7 +146,8 @@ impl Vault {
             if !may_delegate(caller, &wish.verbs, &wish.scopes) {
                 return Err(Error::forbidden().hint("a token may not do more than the one that makes it"));
             }
-            let (text, row) = draft(&core.keyring(), &caller.id, wish, core.now())?;
+            let text = new_token()?;
+            let row = draft(&core.keyring(), &text, &caller.id, wish, core.now())?;
             let info = describe(&row)?;
             let done =
                 Done::new(CreatedToken { token: Value::new(text.expose_secret()), info }).entries(vec![row.id.clone()]);
@@ -189,8 +210,8 @@ impl Vault {
     }
 }
 
-/// Makes the first token of a store: all verbs, no limit.
-pub(super) fn first_token(keyring: &Keyring, now: i64) -> Result<(TokenText, TokenRow), Error> {
+/// The row of a store's first token: all verbs, no limit.
+pub(super) fn first_token(keyring: &Keyring, text: &TokenText, now: i64) -> Result<TokenRow, Error> {
     let wish = CreateToken {
         description: "the admin token of the first start".to_owned(),
         verbs: Verb::ALL.to_vec(),
@@ -198,7 +219,7 @@ pub(super) fn first_token(keyring: &Keyring, now: i64) -> Result<(TokenText, Tok
         expires_in: None,
         uses: None,
     };
-    draft(keyring, "server", wish, now)
+    draft(keyring, text, "server", wish, now)
 }
 
 /// Why a token was refused, and whose it was, where that is known.
@@ -290,8 +311,7 @@ fn check(wish: &CreateToken) -> Result<(), Error> {
     Ok(())
 }
 
-fn draft(keyring: &Keyring, maker: &str, wish: CreateToken, now: i64) -> Result<(TokenText, TokenRow), Error> {
-    let text = new_token()?;
+fn draft(keyring: &Keyring, text: &TokenText, maker: &str, wish: CreateToken, now: i64) -> Result<TokenRow, Error> {
     let json = |json: Result<String, serde_json::Error>| {
         json.map_err(|_| Error::new(Code::Internal, "a token cannot be written as JSON"))
     };
@@ -301,7 +321,7 @@ fn draft(keyring: &Keyring, maker: &str, wish: CreateToken, now: i64) -> Result<
     verbs.dedup();
     let mut row = TokenRow {
         id: new_token_id()?,
-        hash: *TokenHash::of(&text).as_bytes(),
+        hash: *TokenHash::of(text).as_bytes(),
         description: wish.description,
         verbs: json(serde_json::to_string(&verbs))?,
         scopes: json(serde_json::to_string(&wish.scopes))?,
@@ -313,7 +333,7 @@ fn draft(keyring: &Keyring, maker: &str, wish: CreateToken, now: i64) -> Result<
         mac: [0; 32],
     };
     sign(keyring, &mut row);
-    Ok((text, row))
+    Ok(row)
 }
 
 fn sign(keyring: &Keyring, row: &mut TokenRow) {

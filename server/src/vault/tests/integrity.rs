@@ -117,7 +117,7 @@ async fn an_older_database_put_back_is_found_against_the_audit_log() {
             error.detail
         );
         let paths = (place.join("root.key"), place.join("audit.log"));
-        let keep = |_: &chandlery_wire::TokenText| Ok(());
+        let keep = |token: chandlery_wire::TokenText| Ok(token);
         crate::vault::accept_older(&super::opening(&place, &store, &clock, &paths, &keep)).unwrap();
         assert!(try_open(&place, &store, &clock).is_ok());
     })
@@ -155,4 +155,16 @@ async fn without_its_root_key_the_store_is_sealed() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn an_older_row_put_back_is_named() {
+    let it = Fixture::new().await;
+    it.set("solo", "A=1").await.unwrap();
+    sql(&it, "CREATE TABLE kept AS SELECT * FROM current_entries WHERE name = 'A'");
+    it.set("solo", "A=2").await.unwrap();
+    sql(&it, "INSERT OR REPLACE INTO current_entries SELECT * FROM kept");
+    it.set("solo", "B=1").await.unwrap_err();
+    let error = it.bundle("solo", None).await.unwrap_err();
+    assert!(error.code == Code::Integrity && error.detail.contains("app/solo/base/A"), "{}", error.detail);
 }

@@ -34,7 +34,7 @@ pub(super) fn opening<'a>(
     store: &Arc<dyn Store>,
     clock: &FakeClock,
     paths: &'a (PathBuf, PathBuf),
-    keep: &'a dyn Fn(&TokenText) -> Result<(), Error>,
+    keep: &'a dyn Fn(TokenText) -> Result<TokenText, Error>,
 ) -> Opening<'a> {
     let _ = dir;
     Opening {
@@ -52,7 +52,7 @@ pub(super) fn try_open(
     clock: &FakeClock,
 ) -> Result<(Vault, Option<TokenText>), OpenError> {
     let paths = (dir.join("root.key"), dir.join("audit.log"));
-    open(&opening(dir, store, clock, &paths, &|_| Ok(())))
+    open(&opening(dir, store, clock, &paths, &Ok))
 }
 
 impl Fixture {
