@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -29,17 +30,40 @@ def need(path, command):
 
 
 def quiet(most=1.5, minutes=5):
-    """Waits for others to be done with the machine, and says whether they were."""
+    """Waits for others to be done with the machine, and says how far they were."""
     deadline = time.monotonic() + minutes * 60
     while os.getloadavg()[0] > most and time.monotonic() < deadline:
         time.sleep(5)
-    return say_load("before")
+    say_load("before")
 
 
 def say_load(when):
     model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     print(f"load {when}: {load} on {os.cpu_count()} CPUs ({model}), kernel {os.uname().release}", flush=True)
+
+
+class Others:
+    """How much of the machine somebody else took since this was made, as a part of all its CPUs, the host's theft included.
+
+    What children take counts when they have ended; of those that go on, name the process ids.
+    """
+
+    def __init__(self, *pids):
+        self.pids = pids
+        self.then = self.now()
+
+    def now(self):
+        with open("/proc/stat") as file:
+            fields = [int(field) for field in file.readline().split()[1:9]]
+        busy = (sum(fields) - fields[3] - fields[4]) / TICK
+        own = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        own += sum(cpu(pid, with_children=True) for pid in self.pids)
+        return time.monotonic(), busy - own
+
+    def share(self):
+        (then, before), (now, after) = self.then, self.now()
+        return max(0.0, (after - before) / (now - then) / os.cpu_count())
 
 
 def commit():
@@ -54,10 +78,10 @@ def quantile(values, part):
     return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
 
 
-def cpu(pid):
+def cpu(pid, with_children=False):
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    return sum(int(field) for field in fields[11 : 15 if with_children else 13]) / TICK
 
 
 class Server:
