@@ -53,6 +53,16 @@ fn it_is_an_exec() {
 }
 
 #[test]
+fn what_only_a_shell_could_start_is_not_started() {
+    let cli = Cli::at(&Server::always(&bundle(&[], json!([]))).on_loopback());
+    let script = cli.path("no-interpreter");
+    fs::write(&script, "echo a shell ran this\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = script.to_str().unwrap();
+    assert_eq!(cli.run(&["run", "--", script]).fails(126, "names its interpreter").stdout(), "");
+}
+
+#[test]
 fn what_cannot_be_started_ends_as_in_a_shell() {
     let cli = Cli::at(&Server::always(&bundle(&[], json!([file("password")]))).on_loopback());
     fs::write(cli.path("plain"), "#!/bin/sh\n").unwrap();

@@ -34,6 +34,13 @@ pub fn may_use_grant(caller: &Caller, verb: Verb, scope: &Scope, grant: &Grant) 
     }
 }
 
+/// Whether the caller may do this in the scope for one service at least; for which is decided record by record.
+#[must_use]
+pub fn may_for_some_service(caller: &Caller, verb: Verb, scope: &Scope) -> bool {
+    let of_any_service = |held: &Scope| Scope { service: None, ..held.clone() };
+    caller.verbs.contains(&verb) && caller.scopes.iter().any(|held| of_any_service(held).covers(scope))
+}
+
 /// Whether the caller may do this to anything at all within the stack and environment; what exactly is decided record
 /// by record. `None` for the environment asks for the stack.
 #[must_use]

@@ -53,7 +53,7 @@ impl<'a> Draft<'a> {
         let which = Which { layer: self.key.clone(), name, grant: entry.grant.clone() };
         let grant = self.grant(&which)?;
         self.permit(&grant)?;
-        let latest = self.expect(&which, entry.expect_version)?;
+        let latest = self.check_version(&which, entry.expect_version)?;
         let here = self.slot(&which.name, &grant);
         let before = match here {
             Some(tag) => self.row(self.key, &which.name, tag.version)?,
@@ -78,7 +78,7 @@ impl<'a> Draft<'a> {
     pub(super) fn delete(&mut self, which: &Which, removal: Removal) -> Result<(), Error> {
         let grant = self.grant(which)?;
         self.permit(&grant)?;
-        let latest = self.expect(which, removal.expect_version)?;
+        let latest = self.check_version(which, removal.expect_version)?;
         let here = self.slot(&which.name, &grant).filter(|tag| is_set(tag.state)).cloned();
         let in_base = self.base.iter().any(|tag| tag.name == which.name && is_set(tag.state));
         let state = if removal.hide_base { State::Removed } else { State::Deleted };
@@ -147,7 +147,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The newest version under any grant, if it is the one expected.
-    fn expect(&self, which: &Which, expected: Option<u64>) -> Result<Option<(u64, [u8; 16])>, Error> {
+    fn check_version(&self, which: &Which, expected: Option<u64>) -> Result<Option<(u64, [u8; 16])>, Error> {
         let latest = self.transaction.latest(self.key, &which.name)?;
         let version = latest.map_or(0, |(version, _)| version);
         let is_set = self.tags.rows.iter().any(|tag| tag.name == which.name && is_set(tag.state));

@@ -8,7 +8,7 @@ use super::operation::{Action, Done};
 use super::records::{Records, base_of, is_set};
 use super::view::{declared_region, list};
 use super::{Error, Vault};
-use crate::access::{Caller, may_somewhere, may_use_grant, scope_of};
+use crate::access::{Caller, may_for_some_service, may_somewhere, may_use_grant, scope_of};
 use crate::store::{LayerKey, Row};
 
 /// An entry in one layer; where it is set there for several grants, for which.
@@ -140,12 +140,10 @@ fn readable(caller: &Caller, key: &LayerKey, grant: &Grant) -> bool {
     may_use_grant(caller, Verb::ReadEntry, &scope_of(&key.stack, &key.environment, &key.layer), grant)
 }
 
-/// Whether the caller may read anything in that layer at all: decided without looking, so that a refusal tells nothing.
+/// Decided without looking, so that a refusal tells nothing.
 fn require(caller: &Caller, which: &Which) -> Result<(), Error> {
     let LayerKey { stack, environment, layer } = &which.layer;
-    let scope = scope_of(stack, environment, layer);
-    let reaches = |held: &chandlery_wire::Scope| chandlery_wire::Scope { service: None, ..held.clone() }.covers(&scope);
-    match caller.verbs.contains(&Verb::ReadEntry) && caller.scopes.iter().any(reaches) {
+    match may_for_some_service(caller, Verb::ReadEntry, &scope_of(stack, environment, layer)) {
         true => Ok(()),
         false => Err(Error::forbidden()),
     }

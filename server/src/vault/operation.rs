@@ -9,7 +9,7 @@ use chandlery_wire::api::Outcome;
 use super::Error;
 use super::core::{AUDIT_ANCHOR, Core, anchor_bytes};
 use crate::access::{Caller, Peer, Trail};
-use crate::audit::{Draft, SERVER};
+use crate::audit::{Draft, Receipt, SERVER};
 
 /// The store, its keys and its audit log, open. Operations are in the files of what they are about.
 #[derive(Debug, Clone)]
@@ -96,8 +96,20 @@ impl Vault {
         action: &Action,
         done: Result<Done<T>, Error>,
     ) -> Result<T, Error> {
+        let line = self.note(caller, action, done.as_ref());
+        line.await?;
+        done.map(|done| done.result)
+    }
+
+    /// Writes the audit line of what failed or was refused, and says what to answer: that, or why there is no line.
+    pub(super) async fn fail(&self, caller: &Caller, action: &Action, error: Error) -> Error {
+        self.note::<()>(caller, action, Err(&error)).await.err().map_or(error, Error::from)
+    }
+
+    /// Queues the line; the receipt says when it is durable.
+    fn note<T>(&self, caller: &Caller, action: &Action, done: Result<&Done<T>, &Error>) -> Receipt {
         let peer = caller.peer.as_ref().map(Peer::to_string);
-        let (outcome, error_detail) = match &done {
+        let (outcome, error_detail) = match done {
             Ok(_) => (Outcome::Allowed, None),
             Err(error) => (error.outcome(), Some(error.audit_detail())),
         };
@@ -106,15 +118,14 @@ impl Vault {
         draft.target = action.target.as_deref();
         draft.service = action.service.as_deref();
         draft.detail = error_detail.as_deref();
-        if let Ok(done) = &done {
+        if let Ok(done) = done {
             draft.detail = done.detail;
             draft.entries = done.entries.iter().map(String::as_str).collect();
             draft.revision = done.revision;
         }
         // Marked before the wait: a line that could not be written must not be tried again by the guard.
         caller.trail.mark();
-        self.core.audit.append(&draft).await?;
-        done.map(|done| done.result)
+        self.core.audit.append(&draft)
     }
 
     /// The line of a request that reached no operation.

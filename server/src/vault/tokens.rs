@@ -27,49 +27,31 @@ impl Vault {
     /// The same sentence for a token that is unknown, mistyped, expired, revoked or used up; which of them it is, the
     /// audit line says.
     pub async fn authenticate(&self, token: Option<&str>, peer: Option<Peer>, trail: Trail) -> Result<Caller, Error> {
+        let action = Action::new("authenticate");
         let refusal = match token.map(TokenText::parse) {
             None => Refusal::new("anonymous", "there is no token"),
             Some(Err(error)) => Refusal::new("anonymous", &error.to_string()),
-            Some(Ok(token)) => match self.found(TokenHash::of(&token), peer, &trail).await? {
-                Ok((known, as_of)) => {
+            Some(Ok(token)) => match self.look_up(TokenHash::of(&token)).await {
+                Ok(Ok((known, as_of))) => {
                     trail.identify(Arc::clone(&known.id));
                     let KnownToken { id, verbs, scopes, .. } = &*known;
                     let (id, verbs, scopes) = (Arc::clone(id), Arc::clone(verbs), Arc::clone(scopes));
                     return Ok(Caller { id, verbs, scopes, peer, as_of, trail });
                 }
-                Err(refusal) => refusal,
+                Ok(Err(refusal)) => refusal,
+                // A token's row that is not what was written: the line names it.
+                Err(error) => return Err(self.fail(&Caller::anonymous(peer, trail), &action, error).await),
             },
         };
         let caller = Caller { id: refusal.caller.into(), ..Caller::anonymous(peer, trail) };
         let reason = Error::new(Code::Unauthenticated, refusal.reason);
         // What is logged says which; what is answered does not.
-        if let Err(error) = self.record::<()>(&caller, &Action::new("authenticate"), Err(reason)).await
-            && error.code != Code::Unauthenticated
-        {
-            return Err(error);
+        let told = self.fail(&caller, &action, reason).await;
+        if told.code != Code::Unauthenticated {
+            return Err(told);
         }
         Err(Error::new(Code::Unauthenticated, "there is no valid token in this request")
             .hint("a token may be mistyped, expired, revoked or used up; get a new one: chandlery token create"))
-    }
-
-    /// As [`Vault::look_up`]; a store that fails, or a token's row that is not what was written, has its line.
-    async fn found(
-        &self,
-        hash: TokenHash,
-        peer: Option<Peer>,
-        trail: &Trail,
-    ) -> Result<Result<(Arc<KnownToken>, u64), Refusal>, Error> {
-        match self.look_up(hash).await {
-            Err(error) => {
-                let caller = Caller::anonymous(peer, trail.clone());
-                Err(self
-                    .record::<()>(&caller, &Action::new("authenticate"), Err(error))
-                    .await
-                    .err()
-                    .unwrap_or_else(|| Error::new(Code::Internal, "a failure was taken for a success")))
-            }
-            looked => looked,
-        }
     }
 
     /// The token, and the store's change counter from before it was looked at.
@@ -83,7 +65,6 @@ impl Vault {
             None => {
                 let core = Arc::clone(&self.core);
                 let found = blocking(move || {
-                    let counter = core.store.change_counter()?;
                     let known = load(&core, &hash)?.map(Arc::new);
                     if let Some(known) = &known {
                         core.tokens.put(counter, hash, Arc::clone(known));

@@ -1,4 +1,4 @@
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -6,6 +6,7 @@ use chandlery_wire::{Bundle, EnvironmentName, Problem, RegionName, ServiceName, 
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::access::Caller;
 use crate::http::app::App;
 use crate::http::caller::Authenticated;
 use crate::http::extract::{Path, Query};
@@ -37,8 +38,7 @@ pub(in crate::http) async fn of_environment(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let of = BundleOf { stack, environment, region: None, service: query.service };
-    let known = known_revision(&headers);
-    Ok(respond(app.vault()?.bundle(&caller, of, known).await?))
+    answer(&app, &caller, of, &headers).await
 }
 
 /// The bundle of one region.
@@ -58,23 +58,23 @@ pub(in crate::http) async fn of_region(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let of = BundleOf { stack, environment, region: Some(region), service: query.service };
-    let known = known_revision(&headers);
-    Ok(respond(app.vault()?.bundle(&caller, of, known).await?))
+    answer(&app, &caller, of, &headers).await
 }
 
-/// The revision that `If-None-Match` names (RFC 9110, 13.1.2), where it names one of ours.
-fn known_revision(headers: &HeaderMap) -> Vec<u64> {
-    let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|header| header.to_str().ok());
-    tags.flat_map(|tags| tags.split(','))
-        .filter_map(|tag| tag.trim().trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?.parse().ok())
-        .collect()
-}
-
-fn respond((revision, body): (u64, Option<Bytes>)) -> Response {
+async fn answer(app: &App, caller: &Caller, of: BundleOf, headers: &HeaderMap) -> Result<Response, Failure> {
+    let (revision, body) = app.vault()?.bundle(caller, of, known_revisions(headers)).await?;
     let response = Response::builder().header(header::ETAG, format!("\"{revision}\""));
     let response = match body {
         Some(body) => response.header(header::CONTENT_TYPE, "application/json").body(Body::from(body)),
         None => response.status(StatusCode::NOT_MODIFIED).body(Body::empty()),
     };
-    response.unwrap_or_default()
+    Ok(response.unwrap_or_default())
+}
+
+/// The revisions that `If-None-Match` names (RFC 9110, 13.1.2), as far as they are ours.
+fn known_revisions(headers: &HeaderMap) -> Vec<u64> {
+    let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|header| header.to_str().ok());
+    tags.flat_map(|tags| tags.split(','))
+        .filter_map(|tag| tag.trim().trim_start_matches("W/").strip_prefix('"')?.strip_suffix('"')?.parse().ok())
+        .collect()
 }

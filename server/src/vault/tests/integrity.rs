@@ -78,7 +78,11 @@ async fn a_token_row_that_was_touched_lets_nobody_in() {
     let text = it.token_text(&[chandlery_wire::Verb::ReadBundle], &[super::scope("solo")], None, None).await;
     super::caller(&it.vault, &text).await.unwrap();
     assert_eq!(sql(&it, "UPDATE tokens SET scopes = '[{}]' WHERE description = 'test'"), 1);
+    let before = it.audit().len();
     assert_eq!(super::caller(&it.vault, &text).await.unwrap_err().code, Code::Integrity);
+    let lines = it.audit().split_off(before);
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].detail.as_deref().is_some_and(|detail| detail.contains("token tok_")), "{lines:?}");
 }
 
 #[tokio::test]
@@ -118,7 +122,7 @@ async fn an_older_database_put_back_is_found_against_the_audit_log() {
         );
         let paths = (place.join("root.key"), place.join("audit.log"));
         let keep = |token: chandlery_wire::TokenText| Ok(token);
-        crate::vault::accept_older(&super::opening(&place, &store, &clock, &paths, &keep)).unwrap();
+        crate::vault::accept_older(&super::opening(&store, &clock, &paths, &keep)).unwrap();
         assert!(try_open(&place, &store, &clock).is_ok());
     })
     .await

@@ -30,13 +30,11 @@ pub(super) struct Fixture {
 }
 
 pub(super) fn opening<'a>(
-    dir: &Path,
     store: &Arc<dyn Store>,
     clock: &FakeClock,
     paths: &'a (PathBuf, PathBuf),
     keep: &'a dyn Fn(TokenText) -> Result<TokenText, Error>,
 ) -> Opening<'a> {
-    let _ = dir;
     Opening {
         store: Arc::clone(store),
         clock: Arc::new(clock.clone()),
@@ -52,7 +50,7 @@ pub(super) fn try_open(
     clock: &FakeClock,
 ) -> Result<(Vault, Option<TokenText>), OpenError> {
     let paths = (dir.join("root.key"), dir.join("audit.log"));
-    open(&opening(dir, store, clock, &paths, &Ok))
+    open(&opening(store, clock, &paths, &Ok))
 }
 
 impl Fixture {
