@@ -1,51 +1,5 @@
-//! `chandlery-entrypoint`: a container's ENTRYPOINT.
-//!
-//! It places secret files, injects variables, waits for what the app needs, and becomes the app. After the exec nothing
-//! of it is left: no process, no memory, no file descriptor, no variable of its own.
-
-mod config;
-mod environ;
-mod exec;
-mod failure;
-mod fetch;
-mod files;
-mod report;
-mod sys;
-mod wait;
-
-use config::{Config, Request};
-use failure::Failure;
+//! `chandlery-entrypoint`: see the library's page.
 
 fn main() {
-    sys::end_on_signals();
-    let core_limit = sys::forbid_dumps();
-    let outcome = match Config::read(std::env::args_os(), std::env::vars_os()) {
-        Ok(Request::Print(text)) => report::print(&text),
-        Ok(Request::Explain(config)) => explain(&config),
-        Ok(Request::Start(config)) => start(&config, core_limit),
-        Err(failure) => Err(failure),
-    };
-    if let Err(failure) = outcome {
-        failure.report_and_exit();
-    }
-}
-
-/// Everything there is to it. It comes back only when it failed, and then the files it placed are gone again.
-fn start(config: &Config, core_limit: sys::CoreLimit) -> Result<(), Failure> {
-    let bundle = fetch::bundle(config)?;
-    let _placed = files::place(&bundle.files, config)?;
-    let environment = environ::build(config, &bundle)?;
-    if config.verbose {
-        report::summary(config, &bundle);
-    }
-    let plan = wait::Plan::read(|name| environment.find(name).or_else(|| config.inherited(name)))?;
-    wait::for_hosts(&plan)?;
-    Err(exec::exec(&config.command, &environment, core_limit))
-}
-
-/// Shows what a start would get, and starts nothing.
-fn explain(config: &Config) -> Result<(), Failure> {
-    let bundle = fetch::bundle(config)?;
-    environ::build(config, &bundle)?;
-    report::print(&report::table(config, &bundle))
+    chandlery_entrypoint::run();
 }

@@ -26,11 +26,14 @@ Every option has a variable, and beats it. No CHANDLERY_ variable reaches the ap
   --service NAME       CHANDLERY_SERVICE      which service of the stack this is
   --secrets-dir PATH   CHANDLERY_SECRETS_DIR  where files are placed [/run/secrets]
   --timeout TIME       CHANDLERY_TIMEOUT      for the fetch with all its tries [30s]; 500ms, 5s, 2m
+  --user NAME[:GROUP]  CHANDLERY_USER         run the app as this user; names or numbers
   --allow-disk         CHANDLERY_ALLOW_DISK   place files though the directory is not in memory
   --allow-name NAMES   CHANDLERY_ALLOW_NAMES  let the bundle set dangerous variables, such as PATH
   --preserve NAMES     CHANDLERY_PRESERVE     keep the inherited value of these variables
   --pristine           CHANDLERY_PRISTINE     inherit only PATH, HOME, HOSTNAME, USER, LOGNAME, TERM, TZ, LANG, LC_*
+  --expand-files       CHANDLERY_EXPAND_FILES fill X from the file that an inherited X_FILE names
   --verbose            CHANDLERY_VERBOSE      say on stderr where each value came from
+  --format json        CHANDLERY_LOG_FORMAT   progress as lines of JSON
   --explain                                   show what a start would get, secrets masked, and start nothing
   --help, --version
 

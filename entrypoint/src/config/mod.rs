@@ -1,9 +1,11 @@
 //! What to fetch, from where, and what to start: read once, from options and variables, and checked in full.
+#![expect(dead_code, reason = "the settings are read before everything that uses them is there")]
 
 mod address;
 mod arguments;
 mod duration;
 mod help;
+mod lasting;
 mod settings;
 mod token;
 
@@ -17,6 +19,7 @@ use crate::failure::{Exit, Failure};
 
 pub(crate) use address::{Address, Endpoint};
 pub(crate) use duration::parse as parse_duration;
+pub(crate) use lasting::{Cache, Watch};
 pub(crate) use settings::PREFIX;
 
 use arguments::{Arguments, Wish};
@@ -50,13 +53,22 @@ pub(crate) struct Config {
     pub timeout: Duration,
     /// Place files on a file system that is not memory.
     pub allow_disk: bool,
+    /// The user that the app is to run as, as it was written: a name or a number, and perhaps `:group`.
+    pub user: Option<String>,
     /// Dangerous variables that the bundle may set all the same.
     pub allowed_names: Vec<String>,
     /// Variables whose inherited value beats the bundle's.
     pub preserved: Vec<String>,
     /// Inherit next to nothing.
     pub pristine: bool,
+    /// Fill `X` from the file that an inherited `X_FILE` names.
+    pub expand_files: bool,
+    pub cache: Option<Cache>,
+    /// Absent where nothing is left of this program after the exec.
+    pub watch: Option<Watch>,
     pub verbose: bool,
+    /// Progress as lines of JSON, for machines.
+    pub json: bool,
     /// The command and its arguments; empty only with `--explain`.
     pub command: Vec<OsString>,
     /// The environment this process was started with.
@@ -108,10 +120,15 @@ impl Config {
                 .unwrap_or_else(|| chandlery_wire::DEFAULT_SECRETS_DIRECTORY.into()),
             timeout: settings.parse("CHANDLERY_TIMEOUT", timeout)?.unwrap_or(Duration::from_secs(30)),
             allow_disk: settings.switch("CHANDLERY_ALLOW_DISK")?,
+            user: settings.text("CHANDLERY_USER")?.map(|(user, _)| user.to_owned()),
             allowed_names: settings.list("CHANDLERY_ALLOW_NAMES")?,
             preserved: settings.list("CHANDLERY_PRESERVE")?,
             pristine: settings.switch("CHANDLERY_PRISTINE")?,
+            expand_files: settings.switch("CHANDLERY_EXPAND_FILES")?,
+            cache: lasting::cache(&settings)?,
+            watch: lasting::watch(&settings)?,
             verbose: settings.switch("CHANDLERY_VERBOSE")?,
+            json: settings.parse("CHANDLERY_LOG_FORMAT", json)?.unwrap_or(false),
             address,
             command: arguments.command,
             inherited,
@@ -164,6 +181,15 @@ fn timeout(text: &str) -> Result<Duration, Wrong> {
             "write a duration such as 30s".to_owned(),
         )),
         time => Ok(time),
+    }
+}
+
+/// Whether progress is told as lines of JSON.
+fn json(text: &str) -> Result<bool, Wrong> {
+    match text {
+        "json" => Ok(true),
+        "text" => Ok(false),
+        _ => Err(("it is neither text nor json".to_owned(), "write text or json".to_owned())),
     }
 }
 

@@ -31,7 +31,7 @@ const fn setting(flag: &'static str, variable: &'static str, kind: Kind) -> Sett
     Setting { flag, variable, kind }
 }
 
-pub(super) const OPTIONS: [Setting; 15] = [
+pub(super) const OPTIONS: [Setting; 26] = [
     setting("--addr", "CHANDLERY_ADDR", Kind::Value),
     setting("--token-file", "CHANDLERY_TOKEN_FILE", Kind::Value),
     setting("--cacert", "CHANDLERY_CACERT", Kind::Value),
@@ -42,11 +42,22 @@ pub(super) const OPTIONS: [Setting; 15] = [
     setting("--service", "CHANDLERY_SERVICE", Kind::Value),
     setting("--secrets-dir", "CHANDLERY_SECRETS_DIR", Kind::Value),
     setting("--timeout", "CHANDLERY_TIMEOUT", Kind::Value),
+    setting("--user", "CHANDLERY_USER", Kind::Value),
     setting("--allow-disk", "CHANDLERY_ALLOW_DISK", Kind::Switch),
     setting("--allow-name", "CHANDLERY_ALLOW_NAMES", Kind::List),
     setting("--preserve", "CHANDLERY_PRESERVE", Kind::List),
     setting("--pristine", "CHANDLERY_PRISTINE", Kind::Switch),
+    setting("--expand-files", "CHANDLERY_EXPAND_FILES", Kind::Switch),
+    setting("--cache", "CHANDLERY_CACHE", Kind::Value),
+    setting("--cache-max-age", "CHANDLERY_CACHE_MAX_AGE", Kind::Value),
+    setting("--watch", "CHANDLERY_WATCH", Kind::Switch),
+    setting("--on-change", "CHANDLERY_ON_CHANGE", Kind::Value),
+    setting("--splay", "CHANDLERY_SPLAY", Kind::Value),
+    setting("--health", "CHANDLERY_HEALTH", Kind::Value),
+    setting("--health-timeout", "CHANDLERY_HEALTH_TIMEOUT", Kind::Value),
+    setting("--stop-timeout", "CHANDLERY_STOP_TIMEOUT", Kind::Value),
     setting("--verbose", "CHANDLERY_VERBOSE", Kind::Switch),
+    setting("--format", "CHANDLERY_LOG_FORMAT", Kind::Value),
 ];
 
 /// Variables with our prefix that are not options here: the token, and what Chandlery's other programs read that may

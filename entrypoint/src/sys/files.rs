@@ -1,0 +1,77 @@
+//! Files and directories by descriptor.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd};
+
+use super::check;
+
+/// Whether an open file lies on a file system that is memory and nothing else: tmpfs or ramfs (statfs(2)).
+#[expect(unsafe_code, reason = "std has no statfs")]
+pub(crate) fn is_in_memory(file: &File) -> io::Result<bool> {
+    const RAMFS_MAGIC: u64 = 0x8584_58f6;
+    let mut found = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the descriptor is open as long as `file` lives, and the struct is read only if the call filled it.
+    let found = unsafe {
+        check(libc::fstatfs(file.as_raw_fd(), found.as_mut_ptr()))?;
+        found.assume_init()
+    };
+    // The field's type differs between libcs; the magic number is 32 bits in all of them.
+    let kind = u64::from(found.f_type as u32);
+    Ok(kind == libc::TMPFS_MAGIC as u64 || kind == RAMFS_MAGIC)
+}
+
+/// What [`stat_at`] tells of a path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    /// `S_IFREG`, `S_IFDIR`, …
+    pub kind: libc::mode_t,
+    pub links: u64,
+    pub device: u64,
+}
+
+/// What a name in a directory is, without following it; `None` where it is not there.
+#[expect(unsafe_code, reason = "std has no fstatat")]
+pub(crate) fn stat_at(directory: &File, name: &CStr) -> io::Result<Option<Found>> {
+    let mut found = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: descriptor and name are valid for the call, and the struct is read only if the call filled it.
+    let found = unsafe {
+        let flags = libc::AT_SYMLINK_NOFOLLOW;
+        let status = libc::fstatat(directory.as_raw_fd(), name.as_ptr(), found.as_mut_ptr(), flags);
+        match check(status) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+            Ok(()) => found.assume_init(),
+        }
+    };
+    Ok(Some(Found { kind: found.st_mode & libc::S_IFMT, links: found.st_nlink, device: found.st_dev }))
+}
+
+/// Makes a file that was not there before, mode 0600, relative to an open directory.
+#[expect(unsafe_code, reason = "std has no openat")]
+pub(crate) fn create_at(directory: &File, name: &CStr) -> io::Result<File> {
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    // SAFETY: descriptor and name are valid for the call; a descriptor that is returned is owned by nobody else.
+    unsafe {
+        let descriptor = libc::openat(directory.as_raw_fd(), name.as_ptr(), flags, 0o600);
+        check(descriptor)?;
+        Ok(File::from_raw_fd(descriptor))
+    }
+}
+
+/// Gives a file of an open directory another name there; what had that name is replaced, and never followed.
+#[expect(unsafe_code, reason = "std has no renameat")]
+pub(crate) fn rename_at(directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {
+    let descriptor = directory.as_raw_fd();
+    // SAFETY: descriptor and names are valid for the call.
+    check(unsafe { libc::renameat(descriptor, from.as_ptr(), descriptor, to.as_ptr()) })
+}
+
+/// Removes a name from an open directory.
+#[expect(unsafe_code, reason = "std has no unlinkat")]
+pub(crate) fn unlink_at(directory: &File, name: &CStr) -> io::Result<()> {
+    // SAFETY: descriptor and name are valid for the call.
+    check(unsafe { libc::unlinkat(directory.as_raw_fd(), name.as_ptr(), 0) })
+}

@@ -1,0 +1,28 @@
+//! The system calls that std has no safe word for. All unsafe code of this program is in this folder.
+
+mod files;
+mod process;
+mod signals;
+mod sockets;
+
+use std::ffi::{CString, c_int};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+pub(crate) use files::{create_at, is_in_memory, rename_at, stat_at, unlink_at};
+pub(crate) use process::{CoreLimit, effective_group, effective_user, execve, forbid_dumps, prepare_exec, stack_limit};
+pub(crate) use signals::end_on_signals;
+pub(crate) use sockets::{begin_connect, pin_name_services, poll_writable};
+
+/// A path or name for a system call.
+pub(crate) fn c_string(text: &Path) -> io::Result<CString> {
+    CString::new(text.as_os_str().as_bytes()).map_err(io::Error::from)
+}
+
+fn check(status: c_int) -> io::Result<()> {
+    match status {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}

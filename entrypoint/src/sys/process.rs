@@ -1,0 +1,90 @@
+//! What this process is to the kernel: its limits, its user, and its end as an app.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::zeroed;
+
+/// The soft limit on core dumps as it was found, for the app.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CoreLimit(Option<libc::rlimit>);
+
+/// Forbids core dumps and debuggers of the same user while secrets are in this memory.
+///
+/// Only the soft limit is lowered, so that [`prepare_exec`] can put it back; the exec itself makes the app dumpable.
+#[expect(unsafe_code, reason = "std has neither rlimits nor prctl")]
+pub(crate) fn forbid_dumps() -> CoreLimit {
+    // SAFETY: prctl with PR_SET_DUMPABLE takes plain integers; the rlimit calls get a valid struct to fill and to read.
+    unsafe {
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+        let mut found: libc::rlimit = zeroed();
+        if libc::getrlimit(libc::RLIMIT_CORE, &raw mut found) != 0 {
+            return CoreLimit(None);
+        }
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: found.rlim_max };
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+        CoreLimit(Some(found))
+    }
+}
+
+/// Undoes what this process changed for itself, so that the app starts as if it had been started directly: the limit
+/// on core dumps as it was, no signal ignored (Rust's runtime ignores SIGPIPE) and none held back.
+#[expect(unsafe_code, reason = "std has neither rlimits nor signal dispositions")]
+pub(crate) fn prepare_exec(core: CoreLimit) {
+    // SAFETY: the limit is the one getrlimit filled; sigaction gets valid structs, and SIG_DFL installs no handler.
+    unsafe {
+        if let Some(limit) = core.0 {
+            libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
+        }
+        for signal in 1..=libc::SIGRTMAX() {
+            let mut action: libc::sigaction = zeroed();
+            let known = libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0;
+            if known && action.sa_sigaction == libc::SIG_IGN {
+                action.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+            }
+        }
+    }
+}
+
+/// `execve`. It returns only if it failed, and then says why.
+#[expect(
+    unsafe_code,
+    reason = "std's exec searches the PATH as the libc does, which hands a file without #! to a shell on glibc"
+)]
+pub(crate) fn execve(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        let all = strings.iter().map(|string| string.as_ptr());
+        all.chain([std::ptr::null()]).collect()
+    };
+    let (argv, envp) = (pointers(arguments), pointers(environment));
+    // SAFETY: both arrays end with a null pointer, and the strings they point to outlive the call.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// The soft limit of the stack in bytes, which also bounds the environment; `u64::MAX` where there is none.
+#[expect(unsafe_code, reason = "std has no rlimits")]
+pub(crate) fn stack_limit() -> u64 {
+    // SAFETY: getrlimit gets a valid struct to fill.
+    unsafe {
+        let mut limit: libc::rlimit = zeroed();
+        match libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) {
+            0 => limit.rlim_cur,
+            _ => u64::MAX,
+        }
+    }
+}
+
+/// The effective user of this process.
+#[expect(unsafe_code, reason = "std does not tell who we are")]
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// The effective group of this process.
+#[expect(unsafe_code, reason = "std does not tell who we are")]
+pub(crate) fn effective_group() -> u32 {
+    // SAFETY: getegid takes nothing and cannot fail.
+    unsafe { libc::getegid() }
+}
