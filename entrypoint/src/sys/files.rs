@@ -28,7 +28,7 @@ pub(crate) fn is_in_memory(file: &File) -> io::Result<bool> {
 pub(crate) struct Found {
     /// `S_IFREG`, `S_IFDIR`, …
     pub kind: libc::mode_t,
-    pub links: u64,
+    pub links: libc::nlink_t,
     pub device: u64,
 }
 
