@@ -111,3 +111,7 @@ fn write_each(
 fn text_of(value: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(value).map_err(|_| "is not UTF-8, and this format holds nothing else".to_owned())
 }
+
+#[cfg(test)]
+#[path = "formats/hostile_tests.rs"]
+mod hostile_tests;
