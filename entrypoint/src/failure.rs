@@ -33,10 +33,22 @@ pub(crate) enum Exit {
     NotFound = 127,
 }
 
+/// What a failure means for the copy of an earlier bundle (`--cache`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnCopy {
+    /// It stays, and is not used.
+    Keep,
+    /// Nobody answered who could have refused it: it may stand in.
+    Use,
+    /// The server refused: it must go.
+    Delete,
+}
+
 /// A start that failed. No field ever holds a value or a token.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub exit: Exit,
+    pub copy: OnCopy,
     what: String,
     faults: Vec<String>,
     hint: String,
@@ -45,7 +57,14 @@ pub(crate) struct Failure {
 impl Failure {
     #[must_use]
     pub(crate) fn new(exit: Exit, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), faults: Vec::new(), hint: hint.into() }
+        Self { exit, copy: OnCopy::Keep, what: what.into(), faults: Vec::new(), hint: hint.into() }
+    }
+
+    /// Says what the failure means for the copy of an earlier bundle.
+    #[must_use]
+    pub(crate) fn with_copy(mut self, copy: OnCopy) -> Self {
+        self.copy = copy;
+        self
     }
 
     /// Adds what is at fault where it is more than one thing, a line each.
@@ -53,6 +72,11 @@ impl Failure {
     pub(crate) fn with_faults(mut self, faults: Vec<String>) -> Self {
         self.faults = faults;
         self
+    }
+
+    /// What is wrong, without the rest.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
     }
 
     /// The lines a person reads: what is wrong, the faults, and what to do.

@@ -3,6 +3,7 @@
 //! It places secret files, injects variables, waits for what the app needs, and becomes the app. After the exec nothing
 //! of it is left: no process, no memory, no file descriptor, no variable of its own.
 
+mod cache;
 mod config;
 mod environ;
 mod exec;
@@ -15,6 +16,7 @@ mod wait;
 
 use config::{Config, Request};
 use failure::Failure;
+use fetch::Fetched;
 
 /// The program: what `main` does, and all that it does.
 pub fn run() {
@@ -33,9 +35,12 @@ pub fn run() {
 
 /// Everything there is to it. It comes back only when it failed, and then the files it placed are gone again.
 fn start(config: &Config, core_limit: sys::CoreLimit) -> Result<(), Failure> {
-    let bundle = fetch::bundle(config)?;
+    let Fetched { bundle, body } = fetch::bundle(config).or_else(|failure| cache::instead(config, failure))?;
     let _placed = files::place(&bundle.files, config)?;
     let environment = environ::build(config, &bundle)?;
+    if let Some(body) = body {
+        cache::keep(config, &body);
+    }
     if config.verbose {
         report::summary(config, &bundle);
     }
@@ -46,7 +51,7 @@ fn start(config: &Config, core_limit: sys::CoreLimit) -> Result<(), Failure> {
 
 /// Shows what a start would get, and starts nothing.
 fn explain(config: &Config) -> Result<(), Failure> {
-    let bundle = fetch::bundle(config)?;
+    let bundle = fetch::bundle(config)?.bundle;
     environ::build(config, &bundle)?;
     report::print(&report::table(config, &bundle))
 }

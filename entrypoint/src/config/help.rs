@@ -32,6 +32,8 @@ Every option has a variable, and beats it. No CHANDLERY_ variable reaches the ap
   --preserve NAMES     CHANDLERY_PRESERVE     keep the inherited value of these variables
   --pristine           CHANDLERY_PRISTINE     inherit only PATH, HOME, HOSTNAME, USER, LOGNAME, TERM, TZ, LANG, LC_*
   --expand-files       CHANDLERY_EXPAND_FILES fill X from the file that an inherited X_FILE names
+  --cache DIR          CHANDLERY_CACHE        keep a sealed copy of the bundle here, for when the server is away
+  --cache-max-age AGE  CHANDLERY_CACHE_MAX_AGE  how old a copy may be [24h]; 12h, 7d
   --verbose            CHANDLERY_VERBOSE      say on stderr where each value came from
   --format json        CHANDLERY_LOG_FORMAT   progress as lines of JSON
   --explain                                   show what a start would get, secrets masked, and start nothing

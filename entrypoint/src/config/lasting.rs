@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::settings::Settings;
-use super::{Wrong, parse_duration, usage};
+use super::{SHARED, Wrong, parse_duration, usage};
 use crate::failure::Failure;
 
 /// How old a copy may be where nobody says it: a night and the morning in which somebody mends the server.
@@ -49,11 +49,15 @@ pub(crate) struct Watch {
 }
 
 /// # Errors
-/// A time without a directory to apply to, or what cannot be read.
-pub(super) fn cache(settings: &Settings<'_>) -> Result<Option<Cache>, Failure> {
-    let directory = settings.parse("CHANDLERY_CACHE", absolute)?;
+/// A time without a directory to apply to, what cannot be read, or a copy without a token, which is what it is sealed with.
+pub(super) fn cache(settings: &Settings<'_>, has_token: bool) -> Result<Option<Cache>, Failure> {
+    let directory = settings.parse("CHANDLERY_CACHE", own_directory)?;
     let max_age = settings.parse("CHANDLERY_CACHE_MAX_AGE", parse_long_duration)?;
     match (directory, max_age) {
+        (Some(_), _) if !has_token => Err(usage(
+            "CHANDLERY_CACHE is set, and there is no token: the copy is sealed with a key that only the token gives",
+            "give this container a token (`chandlery token create`), or take CHANDLERY_CACHE away",
+        )),
         (Some(directory), max_age) => Ok(Some(Cache { directory, max_age: max_age.unwrap_or(USUAL_AGE) })),
         (None, None) => Ok(None),
         (None, Some(_)) => Err(usage(
@@ -94,6 +98,20 @@ pub(super) fn watch(settings: &Settings<'_>) -> Result<Option<Watch>, Failure> {
             "add --watch (CHANDLERY_WATCH=1), or take it away",
         )),
     }
+}
+
+/// More directories of other programs: one for copies is closed to them.
+const SHARED_TOO: [&str; 7] = ["/home", "/opt", "/root", "/srv", "/var", "/var/cache", "/var/lib"];
+
+fn own_directory(text: &str) -> Result<PathBuf, Wrong> {
+    let path = absolute(text)?;
+    if SHARED.iter().chain(&SHARED_TOO).any(|shared| path == Path::new(shared)) {
+        return Err((
+            "other programs use that directory too, and the one for copies is closed to them".to_owned(),
+            format!("choose a directory of its own, such as {}/chandlery", path.display()),
+        ));
+    }
+    Ok(path)
 }
 
 fn absolute(text: &str) -> Result<PathBuf, Wrong> {

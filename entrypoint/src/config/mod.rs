@@ -107,9 +107,11 @@ impl Config {
         settings.require(&["CHANDLERY_ADDR", "CHANDLERY_STACK", "CHANDLERY_ENVIRONMENT"])?;
         let address = settings.parse("CHANDLERY_ADDR", Address::parse)?;
         let address = address.ok_or_else(settings::nothing_set)?;
+        let token = token::find(&settings, &address)?;
         let config = Box::new(Self {
             trust: trust(&settings)?,
-            token: token::find(&settings, &address)?,
+            cache: lasting::cache(&settings, token.is_some())?,
+            token,
             stack: name(&settings, "CHANDLERY_STACK", StackName::parse)?.ok_or_else(settings::nothing_set)?,
             environment: name(&settings, "CHANDLERY_ENVIRONMENT", EnvironmentName::parse)?
                 .ok_or_else(settings::nothing_set)?,
@@ -125,7 +127,6 @@ impl Config {
             preserved: settings.list("CHANDLERY_PRESERVE")?,
             pristine: settings.switch("CHANDLERY_PRISTINE")?,
             expand_files: settings.switch("CHANDLERY_EXPAND_FILES")?,
-            cache: lasting::cache(&settings)?,
             watch: lasting::watch(&settings)?,
             verbose: settings.switch("CHANDLERY_VERBOSE")?,
             json: settings.parse("CHANDLERY_LOG_FORMAT", json)?.unwrap_or(false),

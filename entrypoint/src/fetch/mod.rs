@@ -13,7 +13,7 @@ use chandlery_wire::{Bundle, Code, Problem};
 use zeroize::Zeroizing;
 
 use crate::config::{Address, Config};
-use crate::failure::{Exit, Failure, seconds};
+use crate::failure::{Exit, Failure, OnCopy, seconds};
 
 use connection::Connector;
 use http::Response;
@@ -43,6 +43,15 @@ struct Seen {
     hint: String,
     /// How long the server wants to be left alone.
     pause: Duration,
+    /// Whether it is the server that is away or cannot answer now, and not something else that answers in its place.
+    away: bool,
+}
+
+/// What a fetch brings.
+pub(crate) struct Fetched {
+    pub bundle: Bundle,
+    /// The bundle as the server sent it; absent where it did not come from the server.
+    pub body: Option<Zeroizing<Vec<u8>>>,
 }
 
 /// Fetches the bundle that the configuration asks for.
@@ -50,7 +59,7 @@ struct Seen {
 /// # Errors
 /// The server refuses, there is no such bundle, the server is not to be trusted, or the deadline passes; the last
 /// case says what was seen last.
-pub(crate) fn bundle(config: &Config) -> Result<Bundle, Failure> {
+pub(crate) fn bundle(config: &Config) -> Result<Fetched, Failure> {
     let connector = Connector::new(config)?;
     let request = request(config);
     let deadline = Instant::now() + config.timeout;
@@ -59,7 +68,7 @@ pub(crate) fn bundle(config: &Config) -> Result<Bundle, Failure> {
     loop {
         let begun = Instant::now();
         let seen = match attempt(&connector, &request, config, deadline) {
-            Ok(bundle) => return Ok(bundle),
+            Ok(fetched) => return Ok(fetched),
             Err(Trouble::Final(failure)) => return Err(failure),
             Err(Trouble::Passing(seen)) => seen,
         };
@@ -92,7 +101,8 @@ fn unreachable(config: &Config, seen: Seen) -> Failure {
         }
         hint => hint,
     };
-    Failure::new(Exit::Unreachable, what, hint).with_faults(seen.faults)
+    let copy = if seen.away { OnCopy::Use } else { OnCopy::Keep };
+    Failure::new(Exit::Unreachable, what, hint).with_faults(seen.faults).with_copy(copy)
 }
 
 /// The request's bytes. The names need no escaping: their grammar has no character that a URL treats specially.
@@ -111,11 +121,11 @@ fn request(config: &Config) -> Zeroizing<Vec<u8>> {
     http::get(&path, &host, config.token.as_ref())
 }
 
-fn attempt(connector: &Connector, request: &[u8], config: &Config, deadline: Instant) -> Result<Bundle, Trouble> {
+fn attempt(connector: &Connector, request: &[u8], config: &Config, deadline: Instant) -> Result<Fetched, Trouble> {
     let response = connector
         .exchange(deadline, |stream| http::exchange(stream, request))
         .map_err(|error| trouble(&error, config))?;
-    if response.status == 200 { understand(&response, config) } else { Err(refusal(&response)) }
+    if response.status == 200 { understand(response, config) } else { Err(refusal(&response)) }
 }
 
 /// What an error on the way means: a certificate that is not to be trusted, and a socket that is closed to this user, are
@@ -137,11 +147,12 @@ fn trouble(error: &io::Error, config: &Config) -> Trouble {
         io::ErrorKind::UnexpectedEof => "the connection ended in the middle of the answer".to_owned(),
         _ => tls::describe(error).unwrap_or_else(|| error.to_string()),
     };
-    Trouble::Passing(Seen { what, faults: Vec::new(), hint: String::new(), pause: Duration::ZERO })
+    let away = error.kind() != io::ErrorKind::InvalidData;
+    Trouble::Passing(Seen { what, faults: Vec::new(), hint: String::new(), pause: Duration::ZERO, away })
 }
 
 /// Reads a bundle, and makes sure that it is the one that was asked for.
-fn understand(response: &Response, config: &Config) -> Result<Bundle, Trouble> {
+fn understand(response: Response, config: &Config) -> Result<Fetched, Trouble> {
     // serde's own words are not printed: they may quote what they found.
     let bundle: Bundle = serde_json::from_slice(&response.body).map_err(|error| {
         Trouble::Passing(Seen {
@@ -149,6 +160,7 @@ fn understand(response: &Response, config: &Config) -> Result<Bundle, Trouble> {
             faults: Vec::new(),
             hint: "check that CHANDLERY_ADDR is a Chandlery server of this version, with nothing in between".to_owned(),
             pause: Duration::ZERO,
+            away: false,
         })
     })?;
     let same = bundle.stack == config.stack
@@ -156,7 +168,7 @@ fn understand(response: &Response, config: &Config) -> Result<Bundle, Trouble> {
         && bundle.region == config.region
         && bundle.service == config.service;
     if same {
-        return Ok(bundle);
+        return Ok(Fetched { bundle, body: Some(response.body) });
     }
     let show = |stack: &str, environment: &str, region: Option<&str>, service: Option<&str>| {
         let region = region.map_or(String::new(), |region| format!("/{region}"));
@@ -209,13 +221,17 @@ fn refusal(response: &Response) -> Trouble {
     match exit {
         Some((exit, usual)) => {
             let hint = if hint.is_empty() { usual } else { &hint };
-            Trouble::Final(Failure::new(exit, format!("the server says no: {what}"), hint).with_faults(faults))
+            let copy = if matches!(status, 401 | 403 | 404) { OnCopy::Delete } else { OnCopy::Keep };
+            let failure = Failure::new(exit, format!("the server says no: {what}"), hint);
+            Trouble::Final(failure.with_faults(faults).with_copy(copy))
         }
         None => Trouble::Passing(Seen {
             what,
             faults,
             hint,
             pause: Duration::from_secs(response.retry_after.unwrap_or(0).min(LONGEST_RETRY_AFTER)),
+            // A redirect is not what a server of ours sends.
+            away: status >= 400,
         }),
     }
 }

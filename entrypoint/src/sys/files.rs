@@ -61,6 +61,18 @@ pub(crate) fn create_at(directory: &File, name: &CStr) -> io::Result<File> {
     }
 }
 
+/// Opens a name of an open directory for reading. A symlink is an error, and a FIFO is not waited for.
+#[expect(unsafe_code, reason = "std has no openat")]
+pub(crate) fn open_at(directory: &File, name: &CStr) -> io::Result<File> {
+    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    // SAFETY: descriptor and name are valid for the call; a descriptor that is returned is owned by nobody else.
+    unsafe {
+        let descriptor = libc::openat(directory.as_raw_fd(), name.as_ptr(), flags);
+        check(descriptor)?;
+        Ok(File::from_raw_fd(descriptor))
+    }
+}
+
 /// Gives a file of an open directory another name there; what had that name is replaced, and never followed.
 #[expect(unsafe_code, reason = "std has no renameat")]
 pub(crate) fn rename_at(directory: &File, from: &CStr, to: &CStr) -> io::Result<()> {

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "panicking is how a test says no, in its helpers too")]
 
+mod away;
 mod exec;
 mod fetching;
 mod placing;

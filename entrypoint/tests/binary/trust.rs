@@ -35,6 +35,11 @@ fn server(authority: &CertifiedIssuer<'static, KeyPair>, names: &[&str], expired
     Server::tls(builder.with_single_cert(chain, key).unwrap(), vec![ok(&bundle())])
 }
 
+/// A server that nobody trusts who was not told to.
+pub(crate) fn somebody_else() -> Server {
+    server(&authority(), &["127.0.0.1"], false)
+}
+
 fn fingerprint(der: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, der);
     let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
