@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::environ::Environment;
+use crate::environ::{self, Environment};
 use crate::failure::{Exit, Failure};
 use crate::sys;
 
@@ -45,6 +45,7 @@ fn try_exec(
             Some(libc::EACCES) => {
                 refused.get_or_insert((candidate, error));
             }
+            Some(libc::E2BIG) => return Ok(environ::exceeded(environment)),
             _ => return Ok(failed(&candidate, &error)),
         }
     }
@@ -91,11 +92,6 @@ fn failed(program: &Path, error: &io::Error) -> Failure {
             Exit::NotExecutable,
             format!("the command {name:?} may not be executed"),
             "make it a file with mode 0755, in directories that this user may pass, not on a noexec mount",
-        ),
-        Some(libc::E2BIG) => (
-            Exit::Environment,
-            format!("the command {name:?} and its environment are too large for the kernel"),
-            "deliver large values as files: `chandlery set --file`",
         ),
         _ => (
             Exit::NotExecutable,

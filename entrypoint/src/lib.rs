@@ -14,6 +14,8 @@ mod report;
 mod sys;
 mod wait;
 
+use std::ffi::OsString;
+
 use config::{Config, Request};
 use failure::Failure;
 use fetch::Fetched;
@@ -25,6 +27,7 @@ pub fn run() {
     let outcome = match Config::read(std::env::args_os(), std::env::vars_os()) {
         Ok(Request::Print(text)) => report::print(&text),
         Ok(Request::Explain(config)) => explain(&config),
+        Ok(Request::Beside(command)) => beside(&command, core_limit),
         Ok(Request::Start(config)) => start(&config, core_limit),
         Err(failure) => Err(failure),
     };
@@ -42,7 +45,7 @@ fn start(config: &Config, core_limit: sys::CoreLimit) -> Result<(), Failure> {
         cache::keep(config, &body);
     }
     if config.verbose {
-        report::summary(config, &bundle);
+        report::summary(config, &bundle, &environment);
     }
     let plan = wait::Plan::read(|name| environment.find(name).or_else(|| config.inherited(name)))?;
     wait::for_hosts(&plan)?;
@@ -52,6 +55,12 @@ fn start(config: &Config, core_limit: sys::CoreLimit) -> Result<(), Failure> {
 /// Shows what a start would get, and starts nothing.
 fn explain(config: &Config) -> Result<(), Failure> {
     let bundle = fetch::bundle(config)?.bundle;
-    environ::build(config, &bundle)?;
-    report::print(&report::table(config, &bundle))
+    let environment = environ::build(config, &bundle)?;
+    report::print(&report::table(config, &bundle, &environment))
+}
+
+/// Becomes a command in the environment of the app that runs already.
+fn beside(command: &[OsString], core_limit: sys::CoreLimit) -> Result<(), Failure> {
+    let environment = environ::of_app()?;
+    Err(exec::exec(command, &environment, core_limit))
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use chandlery_wire::{Bundle, Origin, Value};
 
 use crate::config::Config;
+use crate::environ::Environment;
 use crate::failure::{Failure, printable, say};
 
 /// The same length for every secret: a mask must not tell how long the secret is.
@@ -21,9 +22,9 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// For `--verbose`: a line on stderr for each variable and file, names and origins only.
-pub(crate) fn summary(config: &Config, bundle: &Bundle) {
+pub(crate) fn summary(config: &Config, bundle: &Bundle, environment: &Environment) {
     say(&title(bundle));
-    let rows = rows(config, bundle);
+    let rows = rows(config, bundle, environment);
     let widest = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     for row in rows {
         say(&format!("  {:widest$}  {}", row.name, row.from));
@@ -31,9 +32,9 @@ pub(crate) fn summary(config: &Config, bundle: &Bundle) {
 }
 
 /// For `--explain`: a table of everything, with plain values shown.
-pub(crate) fn table(config: &Config, bundle: &Bundle) -> String {
+pub(crate) fn table(config: &Config, bundle: &Bundle, environment: &Environment) -> String {
     let mut lines = vec![["NAME", "KIND", "VALUE", "FROM"].map(str::to_owned)];
-    lines.extend(rows(config, bundle).into_iter().map(|row| [row.name, row.kind, row.value, row.from]));
+    lines.extend(rows(config, bundle, environment).into_iter().map(|row| [row.name, row.kind, row.value, row.from]));
     let mut widths = [0; 4];
     for line in &lines {
         for (width, cell) in widths.iter_mut().zip(line) {
@@ -55,7 +56,7 @@ struct Row {
     from: String,
 }
 
-fn rows(config: &Config, bundle: &Bundle) -> Vec<Row> {
+fn rows(config: &Config, bundle: &Bundle, environment: &Environment) -> Vec<Row> {
     let mut rows = Vec::with_capacity(bundle.variables.len() + bundle.files.len());
     for variable in &bundle.variables {
         let name = variable.name.as_str();
@@ -91,6 +92,14 @@ fn rows(config: &Config, bundle: &Bundle) -> Vec<Row> {
                 from: format!("the path of {}", file.name),
             });
         }
+    }
+    for (name, path) in &environment.filled {
+        rows.push(Row {
+            name: name.clone(),
+            kind: "variable".to_owned(),
+            value: MASK.to_owned(),
+            from: format!("the file {}", path.to_string_lossy()),
+        });
     }
     rows
 }

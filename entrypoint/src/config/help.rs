@@ -12,6 +12,7 @@ const HELP: &str = "\
 Gives a container its secrets and its environment, waits for what it needs, and becomes its app.
 
 Usage: chandlery-entrypoint [options] -- command [arguments]
+       chandlery-entrypoint env -- command [arguments]    in the running app's environment: docker exec, health checks
 
 Every option has a variable, and beats it. No CHANDLERY_ variable reaches the app.
   --addr URL           CHANDLERY_ADDR         https://host[:8420], unix:///path, or http:// on loopback
@@ -31,7 +32,8 @@ Every option has a variable, and beats it. No CHANDLERY_ variable reaches the ap
   --allow-name NAMES   CHANDLERY_ALLOW_NAMES  let the bundle set dangerous variables, such as PATH
   --preserve NAMES     CHANDLERY_PRESERVE     keep the inherited value of these variables
   --pristine           CHANDLERY_PRISTINE     inherit only PATH, HOME, HOSTNAME, USER, LOGNAME, TERM, TZ, LANG, LC_*
-  --expand-files       CHANDLERY_EXPAND_FILES fill X from the file that an inherited X_FILE names
+  --expand-files[=X,Y] CHANDLERY_EXPAND_FILES fill X from the file that an inherited X_FILE names: those in
+                                              /run/secrets, or these names wherever they point
   --cache DIR          CHANDLERY_CACHE        keep a sealed copy of the bundle here, for when the server is away
   --cache-max-age AGE  CHANDLERY_CACHE_MAX_AGE  how old a copy may be [24h]; 12h, 7d
   --verbose            CHANDLERY_VERBOSE      say on stderr where each value came from

@@ -4,6 +4,7 @@
 mod address;
 mod arguments;
 mod duration;
+mod expand;
 mod help;
 mod lasting;
 mod settings;
@@ -19,6 +20,7 @@ use crate::failure::{Exit, Failure};
 
 pub(crate) use address::{Address, Endpoint};
 pub(crate) use duration::parse as parse_duration;
+pub(crate) use expand::ExpandFiles;
 pub(crate) use lasting::{Cache, Watch};
 pub(crate) use settings::PREFIX;
 
@@ -32,6 +34,8 @@ pub(crate) enum Request {
     Print(String),
     /// `--explain`: show the bundle, start nothing.
     Explain(Box<Config>),
+    /// `env -- command`: run this beside the app, in its environment.
+    Beside(Vec<OsString>),
     /// Everything else.
     Start(Box<Config>),
 }
@@ -62,7 +66,7 @@ pub(crate) struct Config {
     /// Inherit next to nothing.
     pub pristine: bool,
     /// Fill `X` from the file that an inherited `X_FILE` names.
-    pub expand_files: bool,
+    pub expand_files: ExpandFiles,
     pub cache: Option<Cache>,
     /// Absent where nothing is left of this program after the exec.
     pub watch: Option<Watch>,
@@ -95,7 +99,14 @@ impl Config {
         arguments: impl Iterator<Item = OsString>,
         variables: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Request, Failure> {
-        let arguments = Arguments::parse(arguments.skip(1))?;
+        let arguments: Vec<OsString> = arguments.skip(1).collect();
+        // With nothing between the two, so that `docker run image env NAME=value command` stays what it was.
+        if let [word, dashes, command @ ..] = arguments.as_slice()
+            && (word == "env" && dashes == "--")
+        {
+            return beside(command);
+        }
+        let arguments = Arguments::parse(arguments.into_iter())?;
         match arguments.wish {
             Wish::Help => return Ok(Request::Print(help::text())),
             Wish::Version => return Ok(Request::Print(help::version())),
@@ -126,7 +137,7 @@ impl Config {
             allowed_names: settings.list("CHANDLERY_ALLOW_NAMES")?,
             preserved: settings.list("CHANDLERY_PRESERVE")?,
             pristine: settings.switch("CHANDLERY_PRISTINE")?,
-            expand_files: settings.switch("CHANDLERY_EXPAND_FILES")?,
+            expand_files: settings.parse("CHANDLERY_EXPAND_FILES", expand::parse)?.unwrap_or(ExpandFiles::Nothing),
             watch: lasting::watch(&settings)?,
             verbose: settings.switch("CHANDLERY_VERBOSE")?,
             json: settings.parse("CHANDLERY_LOG_FORMAT", json)?.unwrap_or(false),
@@ -151,6 +162,13 @@ impl Config {
     pub(crate) fn inherited(&self, name: &str) -> Option<&OsStr> {
         let found = self.inherited.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_os_str())
+    }
+}
+
+fn beside(command: &[OsString]) -> Result<Request, Failure> {
+    match command {
+        [] => Err(usage("after `env --` comes no command", "write chandlery-entrypoint env -- command args")),
+        command => Ok(Request::Beside(command.to_vec())),
     }
 }
 

@@ -1,5 +1,6 @@
 use chandlery_wire::{BundleVariable, EnvironmentName, Layer, Origin, StackName, Value, VariableName};
 
+use super::limits::MOST_OF_ONE;
 use super::*;
 use crate::config::Request;
 

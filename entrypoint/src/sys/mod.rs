@@ -11,7 +11,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 pub(crate) use files::{create_at, is_in_memory, open_at, rename_at, stat_at, unlink_at};
-pub(crate) use process::{CoreLimit, effective_group, effective_user, execve, forbid_dumps, prepare_exec, stack_limit};
+pub(crate) use process::{
+    CoreLimit, effective_group, effective_user, execve, forbid_dumps, prepare_exec, stack_limit, with_file_ids,
+};
 pub(crate) use signals::end_on_signals;
 pub(crate) use sockets::{begin_connect, pin_name_services, poll_writable};
 

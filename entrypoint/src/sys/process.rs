@@ -88,3 +88,21 @@ pub(crate) fn effective_group() -> u32 {
     // SAFETY: getegid takes nothing and cannot fail.
     unsafe { libc::getegid() }
 }
+
+/// Does something with the file system's view of another user, as far as this one may take it on: where it may not, the
+/// work is done as ourselves. It holds for this thread alone (setfsuid(2)).
+#[expect(unsafe_code, reason = "std has no setfsuid")]
+pub(crate) fn with_file_ids<T>(user: u32, group: u32, work: impl FnOnce() -> T) -> T {
+    // SAFETY: both take plain integers; what they refuse stays as it is.
+    unsafe {
+        libc::setfsgid(group);
+        libc::setfsuid(user);
+    }
+    let done = work();
+    // SAFETY: as above. To go back to one's own effective user is always allowed; with it, a right to change groups.
+    unsafe {
+        libc::setfsuid(libc::geteuid());
+        libc::setfsgid(libc::getegid());
+    }
+    done
+}

@@ -1,5 +1,9 @@
 //! The app's environment: what was inherited, what the bundle injects, and nothing of ours.
 
+mod expand;
+mod limits;
+mod running;
+
 use std::collections::HashSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,23 +13,19 @@ use chandlery_wire::dangerous::is_dangerous;
 
 use crate::config::{Config, PREFIX};
 use crate::failure::{Exit, Failure};
-use crate::sys;
+
+pub(crate) use limits::exceeded;
+pub(crate) use running::of_app;
 
 /// What `--pristine` leaves of the inherited environment: who, where, and in which language.
 const PRISTINE: [&str; 8] = ["PATH", "HOME", "HOSTNAME", "USER", "LOGNAME", "TERM", "TZ", "LANG"];
 const PRISTINE_PREFIX: &str = "LC_";
 
-/// The kernel's limits for one exec (execve(2), fs/exec.c): a single string, its NUL included; three quarters of 8 MiB
-/// or a quarter of the stack for all, but never less than 128 KiB.
-const MOST_OF_ONE: usize = 128 * 1024;
-const MOST_OF_ALL: u64 = 6 * 1024 * 1024;
-const LEAST_LIMIT: u64 = 128 * 1024;
-/// Kept free for what is not ours to count: the program's path, and an interpreter's line.
-const RESERVE: usize = 8 * 1024;
-
 /// The environment, complete. Names are unique.
 pub(crate) struct Environment {
     variables: Vec<(OsString, OsString)>,
+    /// Those that were filled from a file, and the file.
+    pub filled: Vec<(String, OsString)>,
 }
 
 impl Environment {
@@ -63,19 +63,23 @@ pub(crate) fn build(config: &Config, bundle: &Bundle) -> Result<Environment, Fai
     injected.retain(|(name, _)| !(preserved(name) && inherited_names.contains(OsStr::new(name))));
     check_injected(config, &injected)?;
 
-    let mut seen: HashSet<&OsStr> = injected.iter().map(|(name, _)| OsStr::new(*name)).collect();
+    let injected_names: HashSet<&OsStr> = injected.iter().map(|(name, _)| OsStr::new(*name)).collect();
+    let mut seen = injected_names.clone();
     let mut variables = Vec::with_capacity(config.inherited.len() + injected.len());
     for (name, value) in &config.inherited {
         let text = name.to_str().unwrap_or_default();
         let kept = !config.pristine || PRISTINE.contains(&text) || text.starts_with(PRISTINE_PREFIX) || preserved(text);
+        let kept = kept || expand::is_named(config, text);
         // Where a name comes twice, the first is what getenv finds.
         if kept && !name.as_bytes().starts_with(PREFIX.as_bytes()) && seen.insert(name) {
             variables.push((name.clone(), value.clone()));
         }
     }
+    let filled = expand::expand(config, bundle, &mut variables, &injected_names)?;
     variables.extend(injected.into_iter().map(|(name, value)| (OsString::from(name), value)));
-    check_size(&config.command, &variables)?;
-    Ok(Environment { variables })
+    let environment = Environment { variables, filled };
+    limits::check(&config.command, &environment)?;
+    Ok(environment)
 }
 
 fn check_injected(config: &Config, injected: &[(&str, OsString)]) -> Result<(), Failure> {
@@ -113,30 +117,6 @@ fn check_injected(config: &Config, injected: &[(&str, OsString)]) -> Result<(), 
         ),
     };
     Err(Failure::new(Exit::Environment, "the bundle would set variables that it must not", hint).with_faults(faults))
-}
-
-/// Finds out before the exec what the kernel would only call "Argument list too long".
-fn check_size(command: &[OsString], variables: &[(OsString, OsString)]) -> Result<(), Failure> {
-    // `=` and NUL, and NUL.
-    let mut sizes: Vec<(usize, &OsStr)> =
-        variables.iter().map(|(name, value)| (name.len() + value.len() + 2, name.as_os_str())).collect();
-    let arguments: usize = command.iter().map(|argument| argument.len() + 1).sum();
-    let pointers = (command.len() + variables.len() + 2) * size_of::<usize>();
-    let total = arguments + pointers + sizes.iter().map(|(size, _)| size).sum::<usize>() + RESERVE;
-    let limit = (sys::stack_limit() / 4).clamp(LEAST_LIMIT, MOST_OF_ALL);
-    sizes.sort_by(|a, b| b.cmp(a));
-    let show = |(size, name): &(usize, &OsStr)| format!("{}: {size} bytes", name.to_string_lossy());
-    let too_long: Vec<String> = sizes.iter().filter(|(size, _)| *size > MOST_OF_ONE).map(show).collect();
-    let (what, faults) = if !too_long.is_empty() {
-        (format!("variables are longer than the {MOST_OF_ONE} bytes that the kernel allows"), too_long)
-    } else if total as u64 > limit {
-        let what = format!("command and environment are {total} bytes, and the kernel allows {limit}; the largest:");
-        (what, sizes.iter().take(5).map(show).collect())
-    } else {
-        return Ok(());
-    };
-    let hint = "deliver the large ones as files: `chandlery set --file`";
-    Err(Failure::new(Exit::Environment, what, hint).with_faults(faults))
 }
 
 #[cfg(test)]
