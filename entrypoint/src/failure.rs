@@ -104,7 +104,7 @@ pub(crate) fn say(line: &str) {
 }
 
 /// The only way to stderr. A closed or full one never stops a start.
-fn write_stderr(text: &str) {
+pub(crate) fn write_stderr(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
@@ -118,6 +118,22 @@ pub(crate) fn printable(text: &str) -> String {
             escaped.into_iter().flatten().chain(plain)
         })
         .collect()
+}
+
+/// The text as a JSON string (RFC 8259, 7).
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            // Up to U+009F, so four digits are enough.
+            c if c.is_control() => _ = write!(quoted, "\\u{:04x}", u32::from(c)),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// Seconds with one decimal. Formatting a float would link 12 KB of code that nothing else needs.
@@ -135,5 +151,13 @@ mod tests {
         assert_eq!(failure.text(), "chandlery-entrypoint: it is\\u{1b}[2J wrong\n  hint: do this\\nor that\n");
         let failure = failure.with_faults(vec!["A: bad".to_owned()]);
         assert_eq!(failure.text().lines().nth(1), Some("    A: bad"));
+    }
+
+    #[test]
+    fn a_json_string_has_no_control_character_and_no_bare_quote() {
+        let odd = "a\"b\\c\n\x1b[2J\u{9b}é";
+        let quoted = quoted(odd);
+        assert!(!quoted.chars().any(char::is_control));
+        assert_eq!(serde_json::from_str::<String>(&quoted).unwrap(), odd);
     }
 }

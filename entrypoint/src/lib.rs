@@ -10,8 +10,10 @@ mod exec;
 mod failure;
 mod fetch;
 mod files;
+mod http;
 mod report;
 mod sys;
+mod tls;
 mod wait;
 
 use std::ffi::OsString;
@@ -38,6 +40,8 @@ pub fn run() {
 
 /// Everything there is to it. It comes back only when it failed, and then the files it placed are gone again.
 fn start(config: &Config, core_limit: sys::CoreLimit) -> Result<(), Failure> {
+    // What is wrong with the waiting is found out now, but for what the bundle says about it.
+    wait::Plan::read(&|name| config.inherited(name), &[])?;
     let Fetched { bundle, body } = fetch::bundle(config).or_else(|failure| cache::instead(config, failure))?;
     let _placed = files::place(&bundle.files, config)?;
     let environment = environ::build(config, &bundle)?;
@@ -47,8 +51,8 @@ fn start(config: &Config, core_limit: sys::CoreLimit) -> Result<(), Failure> {
     if config.verbose {
         report::summary(config, &bundle, &environment);
     }
-    let plan = wait::Plan::read(|name| environment.find(name).or_else(|| config.inherited(name)))?;
-    wait::for_hosts(&plan)?;
+    let plan = wait::Plan::read(&|name| environment.find(name).or_else(|| config.inherited(name)), &[])?;
+    wait::for_plan(&plan.without_repetition(), config.json)?;
     Err(exec::exec(&config.command, &environment, core_limit))
 }
 

@@ -4,11 +4,27 @@ use std::time::Duration;
 
 use super::Wrong;
 
+/// More than anybody waits for a start, and less than what the arithmetic on deadlines can hold.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// For ever, and still less than what the arithmetic on deadlines can hold.
+const TEN_YEARS: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
+
 /// Reads `500ms`, `5s`, `2m`, `1h`, or a plain number of seconds. A typo is an error, never a default.
 ///
 /// # Errors
 /// Says what a duration looks like.
 pub(crate) fn parse(text: &str) -> Result<Duration, Wrong> {
+    match parse_wait(text)? {
+        time if time <= DAY => Ok(time),
+        _ => Err(("it is longer than a day".to_owned(), "write a duration of at most 24h".to_owned())),
+    }
+}
+
+/// The same for how long to wait, where people write a number that means for ever.
+///
+/// # Errors
+/// Says what a duration looks like.
+pub(crate) fn parse_wait(text: &str) -> Result<Duration, Wrong> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let milliseconds = match unit {
@@ -18,11 +34,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, Wrong> {
         "h" => Some(60 * 60 * 1000),
         _ => None,
     };
-    // A day is more than anybody waits for a start, and less than what the arithmetic on deadlines can hold.
-    let total = number.parse::<u64>().ok().zip(milliseconds).and_then(|(number, unit)| number.checked_mul(unit));
-    match total {
-        Some(total) if total <= 24 * 60 * 60 * 1000 => Ok(Duration::from_millis(total)),
-        Some(_) => Err(("it is longer than a day".to_owned(), "write a duration of at most 24h".to_owned())),
+    match number.parse::<u64>().ok().zip(milliseconds) {
+        Some((number, unit)) => Ok(Duration::from_millis(number.saturating_mul(unit).min(TEN_YEARS))),
         None => Err((
             // What is long is something else that got here by mistake, and may be a secret.
             if text.len() <= 16 { format!("{text:?} is not a duration") } else { "it is not a duration".to_owned() },
@@ -49,5 +62,7 @@ mod tests {
         {
             assert!(parse(typo).is_err(), "{typo:?} was taken for a duration");
         }
+        assert_eq!(parse_wait("100000").unwrap().as_secs(), 100_000);
+        assert_eq!(parse_wait("18446744073709551615h").unwrap().as_millis(), u128::from(TEN_YEARS));
     }
 }

@@ -19,7 +19,7 @@ use chandlery_wire::{EnvironmentName, NameError, RegionName, ServiceName, StackN
 use crate::failure::{Exit, Failure};
 
 pub(crate) use address::{Address, Endpoint};
-pub(crate) use duration::parse as parse_duration;
+pub(crate) use duration::{parse as parse_duration, parse_wait};
 pub(crate) use expand::ExpandFiles;
 pub(crate) use lasting::{Cache, Watch};
 pub(crate) use settings::PREFIX;

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConfig, ClientConnection};
 use rustls_pki_types::ServerName;
 
-use super::http::Stream;
-use super::tls;
+use super::trust::no_trust;
 use crate::config::{Address, Config, Endpoint};
 use crate::failure::Failure;
-use crate::sys;
+use crate::http::Stream;
+use crate::{sys, tls};
 
 /// How long one address of several may take to connect, and how long the server may be silent, before another try is
 /// the better use of the time: above what a healthy server ever needs, and well below the usual deadline.
@@ -35,7 +35,10 @@ impl<'a> Connector<'a> {
     pub(super) fn new(config: &'a Config) -> Result<Self, Failure> {
         sys::pin_name_services();
         Ok(match &config.address {
-            Address::Tls(endpoint, name) => Self::Tls(endpoint, name.clone(), tls::client(&config.trust)?),
+            Address::Tls(endpoint, name) => {
+                let client = tls::client(&config.trust).map_err(|why| no_trust(why, &config.trust))?;
+                Self::Tls(endpoint, name.clone(), client)
+            }
             Address::Loopback(endpoint) => Self::Loopback(endpoint),
             Address::Unix(path) => Self::Unix(path),
         })

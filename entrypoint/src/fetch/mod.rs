@@ -1,9 +1,7 @@
 //! One bundle from the server: tried again while trying again can help, and checked before it is used.
 
 mod connection;
-mod http;
-mod provider;
-mod tls;
+mod trust;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -14,9 +12,10 @@ use zeroize::Zeroizing;
 
 use crate::config::{Address, Config};
 use crate::failure::{Exit, Failure, OnCopy, seconds};
+use crate::http::{self, Response};
+use crate::tls;
 
 use connection::Connector;
-use http::Response;
 
 /// The pause after the first try; it doubles with each one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -131,7 +130,7 @@ fn attempt(connector: &Connector, request: &[u8], config: &Config, deadline: Ins
 /// What an error on the way means: a certificate that is not to be trusted, and a socket that is closed to this user, are
 /// beyond another try.
 fn trouble(error: &io::Error, config: &Config) -> Trouble {
-    if let Some(failure) = tls::distrust(error, config) {
+    if let Some(failure) = trust::distrust(error, config) {
         return Trouble::Final(failure);
     }
     if let (Address::Unix(socket), io::ErrorKind::PermissionDenied) = (&config.address, error.kind()) {

@@ -12,10 +12,11 @@ use std::path::Path;
 
 pub(crate) use files::{create_at, is_in_memory, open_at, rename_at, stat_at, unlink_at};
 pub(crate) use process::{
-    CoreLimit, effective_group, effective_user, execve, forbid_dumps, prepare_exec, stack_limit, with_file_ids,
+    CoreLimit, descriptor_limit, effective_group, effective_user, execve, forbid_dumps, prepare_exec, stack_limit,
+    with_file_ids,
 };
 pub(crate) use signals::end_on_signals;
-pub(crate) use sockets::{begin_connect, pin_name_services, poll_writable};
+pub(crate) use sockets::{Until, begin_connect, begin_connect_unix, pin_name_services, poll, terminal_size};
 
 /// A path or name for a system call.
 pub(crate) fn c_string(text: &Path) -> io::Result<CString> {

@@ -63,12 +63,21 @@ pub(crate) fn execve(program: &CStr, arguments: &[CString], environment: &[CStri
 }
 
 /// The soft limit of the stack in bytes, which also bounds the environment; `u64::MAX` where there is none.
-#[expect(unsafe_code, reason = "std has no rlimits")]
 pub(crate) fn stack_limit() -> u64 {
-    // SAFETY: getrlimit gets a valid struct to fill.
+    soft_limit(libc::RLIMIT_STACK as libc::c_int)
+}
+
+/// How many descriptors this process may have open; `u64::MAX` where there is no limit.
+pub(crate) fn descriptor_limit() -> u64 {
+    soft_limit(libc::RLIMIT_NOFILE as libc::c_int)
+}
+
+#[expect(unsafe_code, reason = "std has no rlimits")]
+fn soft_limit(resource: libc::c_int) -> u64 {
+    // SAFETY: getrlimit gets a valid struct to fill. The type of the first argument differs between libcs.
     unsafe {
         let mut limit: libc::rlimit = zeroed();
-        match libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit) {
+        match libc::getrlimit(resource as _, &raw mut limit) {
             0 => limit.rlim_cur,
             _ => u64::MAX,
         }

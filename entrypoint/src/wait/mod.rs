@@ -1,120 +1,203 @@
-//! Waiting until what the app needs accepts connections.
+//! Waiting until what the app needs is ready: it accepts connections, or answers as its protocol has it.
 
+mod attempt;
 mod host;
+mod names;
 mod plan;
+mod probe;
+mod progress;
+mod target;
 
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::failure::{Exit, Failure, say, seconds};
+use crate::sys;
 
 pub(crate) use plan::Plan;
+pub(crate) use target::Target;
 
-/// What a host's thread has to tell: which host, and what it sees now.
-struct News {
-    host: usize,
-    sight: Sight,
-}
+use attempt::Means;
+use progress::Show;
 
-/// What was last seen of a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How long one attempt may stay unanswered where nobody says it: to connect, and then again to answer.
+const USUAL_PATIENCE: Duration = Duration::from_secs(5);
+/// How often progress that shows the time gets a chance to.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What was last seen of a target. Of two, the greater says more.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Sight {
     /// Nothing yet.
     Nothing,
     /// The name has no address.
     NoName,
-    /// Something there says no, or the network does; in the system's words.
-    Refused(String),
+    /// The path does not exist.
+    Absent,
     /// No answer at all.
     Silent,
-    /// It accepts connections.
+    /// Something there says no, or the network does; in the system's words.
+    Refused(String),
+    /// It answers, and is not ready: why.
+    NotReady(String),
+    /// The app can use it.
     Ready,
 }
 
 impl Sight {
+    /// For people.
     fn words(&self) -> &str {
         match self {
             Self::Nothing => "no attempt has ended yet",
             Self::NoName => "the name is not found",
-            Self::Refused(words) => words,
+            Self::Absent => "it does not exist",
             Self::Silent => "it is silent: no answer to any attempt",
+            Self::Refused(words) | Self::NotReady(words) => words,
+            Self::Ready => "ready",
+        }
+    }
+
+    /// For programs.
+    fn state(&self) -> &'static str {
+        match self {
+            Self::Nothing => "waiting",
+            Self::NoName => "name-not-found",
+            Self::Absent => "absent",
+            Self::Silent => "silent",
+            Self::Refused(_) => "refused",
+            Self::NotReady(_) => "not-ready",
             Self::Ready => "ready",
         }
     }
 }
 
-/// Waits for all of the plan's hosts at once, a thread for each.
-///
-/// # Errors
-/// The time is over; says of each host that is missing what was last seen of it.
-pub(crate) fn for_hosts(plan: &Plan) -> Result<(), Failure> {
-    if plan.targets.is_empty() {
-        return Ok(());
-    }
-    crate::sys::pin_name_services();
-    let begin = Instant::now();
-    let deadline = begin + plan.timeout;
-    let (sender, receiver) = mpsc::channel();
-    for (number, target) in plan.targets.iter().enumerate() {
-        let (sender, target, pace) = (sender.clone(), target.clone(), plan.pace);
-        let watch = move || {
-            host::watch(&target, pace, deadline, |sight| {
-                // The other end is gone only when this process is about to end.
-                let _ = sender.send(News { host: number, sight });
-            });
-        };
-        let spawned = std::thread::Builder::new().spawn(watch);
-        spawned.map_err(|error| {
-            let what = format!("no thread to wait for {}: {error}", plan.targets[number]);
-            Failure::new(Exit::Internal, what, "raise the container's pids limit")
-        })?;
-    }
-    let names: Vec<String> = plan.targets.iter().map(ToString::to_string).collect();
-    say(&format!("waiting for {}", names.join(", ")));
-    let mut seen = vec![Sight::Nothing; names.len()];
-    while seen.iter().any(|sight| *sight != Sight::Ready) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let Ok(news) = receiver.recv_timeout(left) else {
-            return Err(too_long(&names, &seen, plan.timeout));
-        };
-        if seen[news.host] != news.sight {
-            let time = seconds(begin.elapsed());
-            say(&format!("  {}: {} ({time} s)", names[news.host], news.sight.words()));
-            seen[news.host] = news.sight;
-        }
-    }
-    Ok(())
+/// What a target's thread has to tell: which target, and what it sees now.
+struct News {
+    target: usize,
+    sight: Sight,
 }
 
-fn too_long(names: &[String], seen: &[Sight], timeout: Duration) -> Failure {
-    let missing = names.iter().zip(seen).filter(|(_, sight)| **sight != Sight::Ready);
-    let faults: Vec<String> = missing.map(|(name, sight)| format!("{name}: {}", sight.words())).collect();
-    let what = format!("not reachable within {} s:", seconds(timeout));
-    let hint = "look at the logs of what is missing; WAIT_TIMEOUT gives it more time";
-    Failure::new(Exit::WaitedTooLong, what, hint).with_faults(faults)
-}
-
-/// How often to try. It is the same for all hosts of a plan.
+/// How often to try. It is the same for all targets of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Pace {
     /// How long one attempt may stay unanswered.
     patience: Duration,
     /// Between attempts, where the user says it.
     interval: Option<Duration>,
+    /// One attempt and no more.
+    once: bool,
+    /// The most connections to one target at a time.
+    most_open: usize,
 }
 
-/// One host and port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Target {
-    host: Arc<str>,
-    port: u16,
+impl Pace {
+    /// Shares the descriptors that this process may have among so many targets, and leaves some for files.
+    fn shared_by(self, targets: usize) -> Self {
+        const KEPT: u64 = 32;
+        const MOST: u64 = 64;
+        let limit = sys::descriptor_limit().saturating_sub(KEPT) / targets.max(1) as u64;
+        Self { most_open: limit.clamp(1, MOST) as usize, ..self }
+    }
 }
 
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+/// Waits for everything in the plan at once, and before and after it as the plan says.
+///
+/// # Errors
+/// The time is over; says of each target that is missing what was last seen of it.
+pub(crate) fn for_plan(plan: &Plan, json: bool) -> Result<(), Failure> {
+    for (name, legacy) in &plan.legacy {
+        say(&format!("the variable {legacy} is an old name: use {name}"));
+    }
+    std::thread::sleep(plan.before);
+    if !plan.items.is_empty() {
+        let mut show = progress::choose(plan, json);
+        let seen = watch_all(plan, &mut *show)?;
+        if seen.iter().any(|sight| *sight != Sight::Ready) {
+            return Err(too_long(plan, &seen));
         }
     }
+    std::thread::sleep(plan.after);
+    Ok(())
+}
+
+/// Waits for one target, at the usual pace. Certificates are checked as `WAIT_CACERT` of this process says.
+///
+/// # Errors
+/// The deadline passed, or nobody says whom to trust: what was last seen of it, in words.
+#[expect(dead_code, reason = "what asks for an app's health comes next")]
+pub(crate) fn until_ready(target: &Target, deadline: Instant) -> Result<(), String> {
+    let authority = std::env::var("WAIT_CACERT").ok();
+    let means = plan::means(target.tls.is_some(), authority.as_deref(), Vec::new());
+    let means = means.map_err(|(what, _)| format!("WAIT_CACERT: {what}"))?;
+    let pace = Pace { patience: USUAL_PATIENCE, interval: None, once: false, most_open: 1 }.shared_by(1);
+    let (sender, receiver) = mpsc::channel();
+    sys::pin_name_services();
+    spawn(0, target, pace, &Arc::new(means), deadline, sender)
+        .map_err(|error| format!("no thread to ask it: {error}"))?;
+    let mut seen = Sight::Nothing;
+    while let Ok(news) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if news.sight == Sight::Ready {
+            return Ok(());
+        }
+        seen = news.sight;
+    }
+    Err(seen.words().to_owned())
+}
+
+/// Watches all targets until they are ready, the time is over, or nothing more is tried; returns what was last seen of
+/// each.
+fn watch_all(plan: &Plan, show: &mut dyn Show) -> Result<Vec<Sight>, Failure> {
+    sys::pin_name_services();
+    let means = Arc::new(plan.means()?);
+    let pace = plan.pace.shared_by(plan.items.len());
+    let begin = Instant::now();
+    let deadline = begin + plan.time();
+    let (sender, receiver) = mpsc::channel();
+    show.begin();
+    for (number, item) in plan.items.iter().enumerate() {
+        spawn(number, &item.target, pace, &means, deadline, sender.clone()).map_err(|error| {
+            let what = format!("no thread to wait for {}: {error}", item.target);
+            Failure::new(Exit::Internal, what, "raise the container's pids limit")
+        })?;
+    }
+    drop(sender);
+    let mut seen = vec![Sight::Nothing; plan.items.len()];
+    while seen.iter().any(|sight| *sight != Sight::Ready) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match receiver.recv_timeout(left.min(TICK)) {
+            Ok(news) => {
+                show.news(news.target, &news.sight, begin.elapsed());
+                seen[news.target] = news.sight;
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) if !left.is_zero() => show.tick(begin.elapsed()),
+            Err(_) => break,
+        }
+    }
+    show.end(&seen, begin.elapsed());
+    Ok(seen)
+}
+
+/// Watches one target in a thread, which ends when the target is ready, or at the deadline.
+fn spawn(
+    number: usize,
+    target: &Target,
+    pace: Pace,
+    means: &Arc<Means>,
+    deadline: Instant,
+    sender: mpsc::Sender<News>,
+) -> std::io::Result<()> {
+    let (target, means) = (target.clone(), Arc::clone(means));
+    let watch = move || {
+        // The other end is gone when nobody waits any more.
+        host::watch(&target, pace, &means, deadline, &mut |sight| _ = sender.send(News { target: number, sight }));
+    };
+    std::thread::Builder::new().spawn(watch).map(drop)
+}
+
+fn too_long(plan: &Plan, seen: &[Sight]) -> Failure {
+    let missing = plan.items.iter().zip(seen).filter(|(_, sight)| **sight != Sight::Ready);
+    let faults: Vec<String> = missing.map(|(item, sight)| format!("{}: {}", item.target, sight.words())).collect();
+    let what = format!("not ready within {} s:", seconds(plan.timeout));
+    let hint = "look at the logs of what is missing; WAIT_TIMEOUT gives it more time";
+    Failure::new(Exit::WaitedTooLong, what, hint).with_faults(faults)
 }

@@ -1,59 +1,227 @@
 //! `WAIT_HOSTS` and its companions, under the names that docker-compose-wait gave them.
 
-use std::ffi::OsStr;
-use std::net::Ipv6Addr;
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use super::{Pace, Target};
-use crate::config::parse_duration;
+use super::attempt::Means;
+use super::probe::{Statuses, header};
+use super::target::Target;
+use super::{Pace, USUAL_PATIENCE};
+use crate::config::{Trust, parse_wait};
 use crate::failure::{Exit, Failure};
+use crate::tls::{self, NoTrust};
 
-/// Below this a deadline would pass before the first attempt ends. `WAIT_TIMEOUT=0` means one attempt.
-const SHORTEST: Duration = Duration::from_millis(50);
+/// `WAIT_TIMEOUT=0` means one attempt. It gets this long: who has not answered by then lost the first packet, and the
+/// kernel is only now about to send it again.
+const ONE_ATTEMPT: Duration = Duration::from_secs(1);
+/// What `-wait-http-header` stands for. There is no such variable.
+pub(crate) const HEADER: &str = "WAIT_HTTP_HEADER";
+
+/// The names that variables had before docker-compose-wait 2.9.0.
+const LEGACY: [(&str, &str); 3] =
+    [("WAIT_TIMEOUT", "WAIT_HOSTS_TIMEOUT"), ("WAIT_BEFORE", "WAIT_BEFORE_HOSTS"), ("WAIT_AFTER", "WAIT_AFTER_HOSTS")];
 
 /// What to wait for, and how.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Plan {
-    pub(super) targets: Vec<Target>,
+    pub(super) items: Vec<Item>,
     pub(super) timeout: Duration,
+    pub(super) before: Duration,
+    pub(super) after: Duration,
     pub(super) pace: Pace,
+    /// Legacy variables that are set, each with the one to use instead.
+    pub(super) legacy: Vec<(&'static str, &'static str)>,
+    authority: Option<String>,
+    headers: Vec<String>,
+}
+
+/// One thing to wait for.
+#[derive(Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "the drop-in for docker-compose-wait reads all of it"))]
+pub(super) struct Item {
+    pub(super) target: Target,
+    /// As it was written, white space and all, where there can be no password in it.
+    pub(super) written: String,
+    /// From `WAIT_PATHS`.
+    pub(super) is_path: bool,
+}
+
+/// Where variables are looked up.
+pub(crate) type Lookup<'a> = dyn Fn(&str) -> Option<&'a OsStr> + 'a;
+
+/// A variable's value, and what to call it in an error: an option beats its variable.
+struct Source<'a> {
+    variable: &'a Lookup<'a>,
+    options: &'a [(&'static str, OsString)],
 }
 
 impl Plan {
-    /// Reads the plan from variables. Without `WAIT_HOSTS`, or with a blank one, there is nothing to wait for.
+    /// Reads the plan from options and variables. Without hosts and paths there is nothing to wait for.
     ///
     /// # Errors
     /// Names the variable that cannot be read; nothing is waited for until all of them can.
-    pub(crate) fn read<'a>(variable: impl Fn(&str) -> Option<&'a OsStr>) -> Result<Self, Failure> {
-        let text = |name: &str| match variable(name).map(OsStr::to_str) {
-            Some(None) => Err(wrong(name, "is not UTF-8", "write it again, in UTF-8")),
-            Some(Some(text)) => Ok(Some(text)),
-            None => Ok(None),
-        };
-        let duration = |name: &str| {
-            let parsed = text(name)?.map(|text| parse_duration(text).map_err(|(what, hint)| wrong(name, &what, &hint)));
-            parsed.transpose()
-        };
-        let mut targets = Vec::new();
-        let hosts = text("WAIT_HOSTS")?.unwrap_or_default().trim();
-        if !hosts.is_empty() {
-            for (number, item) in hosts.split(',').enumerate() {
-                let target = target(item.trim(), number + 1).map_err(|what| {
-                    wrong("WAIT_HOSTS", &what, "write host:port, with commas in between: db:3306,cache:6379")
+    pub(crate) fn read<'a>(variable: &'a Lookup<'a>, options: &'a [(&'static str, OsString)]) -> Result<Self, Failure> {
+        let source = Source { variable, options };
+        let mut items = Vec::new();
+        for (text, name) in source.all("WAIT_HOSTS")? {
+            let pieces = if text.trim().is_empty() { Vec::new() } else { split(text.trim()) };
+            for (number, piece) in pieces.iter().enumerate() {
+                let target = Target::parse(piece.trim()).map_err(|what| {
+                    let hint = "write host:port or a URL, with commas in between: db:3306,http://web/healthz";
+                    wrong(name, &format!("item {} {what}", number + 1), hint)
                 })?;
-                if !targets.contains(&target) {
-                    targets.push(target);
-                }
+                let written = if piece.contains("://") { target.to_string() } else { (*piece).to_owned() };
+                items.push(Item { target, written, is_path: false });
             }
         }
-        let patience = duration("WAIT_HOST_CONNECT_TIMEOUT")?.unwrap_or(Duration::from_secs(5));
+        let paths = source.text("WAIT_PATHS")?.unwrap_or_default().trim();
+        for (number, piece) in paths.split(',').enumerate().filter(|_| !paths.is_empty()) {
+            if piece.trim().is_empty() {
+                let what = format!("item {} is empty: there is a comma too many", number + 1);
+                return Err(wrong("WAIT_PATHS", &what, "write paths with commas in between"));
+            }
+            items.push(Item { target: Target::path(piece.trim()), written: piece.to_owned(), is_path: true });
+        }
+        let patience = source.duration("WAIT_HOST_CONNECT_TIMEOUT")?.unwrap_or(USUAL_PATIENCE);
         if patience.is_zero() {
             let hint = "write a duration such as 5s";
             return Err(wrong("WAIT_HOST_CONNECT_TIMEOUT", "is zero, and no attempt could succeed", hint));
         }
-        let timeout = duration("WAIT_TIMEOUT")?.unwrap_or(Duration::from_secs(30)).max(SHORTEST);
-        let interval = duration("WAIT_SLEEP_INTERVAL")?;
-        Ok(Self { targets, timeout, pace: Pace { patience, interval } })
+        let mut headers = Vec::new();
+        for (text, _) in source.all(HEADER)? {
+            let hint = "write it as \"Name: value\"; Host and what frames the request are not yours to set";
+            headers.push(header(text).ok_or_else(|| wrong("-wait-http-header", "is not one header", hint))?);
+        }
+        let timeout = source.duration("WAIT_TIMEOUT")?.unwrap_or(Duration::from_secs(30));
+        let interval = source.duration("WAIT_SLEEP_INTERVAL")?;
+        Ok(Self {
+            items,
+            timeout,
+            before: source.duration("WAIT_BEFORE")?.unwrap_or_default(),
+            after: source.duration("WAIT_AFTER")?.unwrap_or_default(),
+            pace: Pace { patience, interval, once: timeout.is_zero(), most_open: 1 },
+            legacy: LEGACY.into_iter().filter(|(_, legacy)| variable(legacy).is_some()).collect(),
+            authority: source.text("WAIT_CACERT")?.map(str::to_owned),
+            headers,
+        })
+    }
+
+    /// The same thing twice is waited for once.
+    #[must_use]
+    pub(crate) fn without_repetition(mut self) -> Self {
+        let mut items: Vec<Item> = Vec::with_capacity(self.items.len());
+        for item in self.items {
+            if !items.iter().any(|known| known.target == item.target) {
+                items.push(item);
+            }
+        }
+        self.items = items;
+        self
+    }
+
+    /// How long to wait at most.
+    pub(super) fn time(&self) -> Duration {
+        if self.pace.once { ONE_ATTEMPT.min(self.pace.patience) } else { self.timeout }
+    }
+
+    /// What the probes need. Certificates are read only now: they may be a file that was just placed.
+    pub(super) fn means(&self) -> Result<Means, Failure> {
+        let any = self.items.iter().any(|item| item.target.tls.is_some());
+        let means = means(any, self.authority.as_deref(), self.headers.clone());
+        means.map_err(|(what, hint)| wrong("WAIT_CACERT", &what, hint))
+    }
+}
+
+/// # Errors
+/// What is wrong with `WAIT_CACERT`, and what to do about it.
+pub(super) fn means(tls: bool, authority: Option<&str>, headers: Vec<String>) -> Result<Means, (String, &'static str)> {
+    if !tls {
+        return Ok(Means { tls: None, headers });
+    }
+    let trust = match authority {
+        None => Trust::System,
+        Some(text) if text.trim_start().starts_with("-----BEGIN") => {
+            Trust::Authority { pem: text.as_bytes().to_vec(), source: String::new() }
+        }
+        Some(path) => {
+            let pem = std::fs::read(path).map_err(|error| {
+                (format!("{path} cannot be read: {error}"), "mount the CA's certificate there, or give the PEM itself")
+            })?;
+            Trust::Authority { pem, source: String::new() }
+        }
+    };
+    let client = tls::client(&trust).map_err(|why| match why {
+        NoTrust::NoCertificate => ("holds no CA's certificate in PEM".to_owned(), "give the CA of what is waited for"),
+        NoTrust::NoSystemRoots => (
+            "is not set, and this image has no CA certificates of its own".to_owned(),
+            "set it to the CA of what is waited for: a path, or the PEM itself",
+        ),
+        NoTrust::Defect => ("cannot be used: TLS cannot be set up".to_owned(), "please report this"),
+    })?;
+    Ok(Means { tls: Some(client), headers })
+}
+
+impl<'a> Source<'a> {
+    fn of_variable(&self, name: &str) -> Result<Option<&'a str>, Failure> {
+        match (self.variable)(name).map(OsStr::to_str) {
+            Some(None) => Err(wrong(name, "is not UTF-8", "write it again, in UTF-8")),
+            Some(text) => Ok(text),
+            None => Ok(None),
+        }
+    }
+
+    /// The option's value, the variable's, or that of the variable's legacy name.
+    fn text(&self, name: &'static str) -> Result<Option<&'a str>, Failure> {
+        if let Some((_, value)) = self.options.iter().find(|(variable, _)| *variable == name) {
+            return value.to_str().map(Some).ok_or_else(|| wrong(name, "is not UTF-8", "write it again, in UTF-8"));
+        }
+        let legacy = LEGACY.iter().find(|(new, _)| *new == name);
+        match (self.of_variable(name)?, legacy) {
+            (None, Some((_, legacy))) => self.of_variable(legacy),
+            (text, _) => Ok(text),
+        }
+    }
+
+    /// The variable's value and those of all options of that name, each with what to call it.
+    fn all(&self, name: &'static str) -> Result<Vec<(&'a str, &'static str)>, Failure> {
+        let mut all: Vec<_> = self.of_variable(name)?.map(|text| (text, name)).into_iter().collect();
+        for (_, value) in self.options.iter().filter(|(variable, _)| *variable == name) {
+            let text = value.to_str().ok_or_else(|| wrong(name, "is not UTF-8", "write it again, in UTF-8"))?;
+            all.push((text, if name == HEADER { "-wait-http-header" } else { "--wait" }));
+        }
+        Ok(all)
+    }
+
+    fn duration(&self, name: &'static str) -> Result<Option<Duration>, Failure> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        // docker-compose-wait takes a plus sign before the number.
+        let digits = text.strip_prefix('+').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        parse_wait(digits.unwrap_or(text)).map(Some).map_err(|(what, hint)| wrong(name, &what, &hint))
+    }
+}
+
+/// The items between commas. The comma in `#status=2xx,401` is not between items.
+fn split(text: &str) -> Vec<&str> {
+    let mut items = Vec::new();
+    let mut begin = 0;
+    let mut end = text.find(',').unwrap_or(text.len());
+    loop {
+        let rest = text.get(end + 1..);
+        let next = rest.map(|rest| end + 1 + rest.find(',').unwrap_or(rest.len()));
+        let item = &text[begin..end];
+        match next {
+            Some(next) if item.contains("#status=") && Statuses::parse(text[end + 1..next].trim()).is_some() => {}
+            _ => {
+                items.push(item);
+                begin = end + 1;
+            }
+        }
+        match next {
+            Some(next) => end = next,
+            None => return items,
+        }
     }
 }
 
@@ -61,106 +229,5 @@ fn wrong(name: &str, what: &str, hint: &str) -> Failure {
     Failure::new(Exit::Usage, format!("{name}: {what}"), hint)
 }
 
-/// `db:3306`, `127.0.0.1:80`, `[::1]:80`, or `::1:80` as docker-compose-wait takes it.
-///
-/// An error quotes the item only where it looks like a host: a URL may have a password in it.
-fn target(item: &str, number: usize) -> Result<Target, String> {
-    if item.is_empty() {
-        return Err(format!("item {number} is empty: there is a comma too many"));
-    }
-    if item.contains('/') {
-        return Err(format!("item {number} is a URL, and only a port can be waited for"));
-    }
-    if item.contains(|c: char| c == ';' || c.is_whitespace()) {
-        return Err(format!("item {number} is not one host: hosts are separated by commas"));
-    }
-    if !item.chars().all(|c| c.is_ascii_alphanumeric() || "._-:[]%".contains(c)) {
-        return Err(format!("item {number} has a character that no host has"));
-    }
-    let (host, port) = item.rsplit_once(':').ok_or_else(|| format!("{item:?} has no port"))?;
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() || (bare.contains(':') || bare != host) && bare.parse::<Ipv6Addr>().is_err() {
-        return Err(format!("{item:?} has no host that can be one"));
-    }
-    let digits = !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
-    let port = port.parse().ok().filter(|port| digits && *port != 0);
-    Ok(Target {
-        host: bare.into(),
-        port: port.ok_or_else(|| format!("{item:?} has a port that is not a number from 1 to 65535"))?,
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use std::os::unix::ffi::OsStrExt;
-
-    use super::*;
-
-    fn read(variables: &[(&str, &'static str)]) -> Result<Plan, Failure> {
-        Plan::read(|name| {
-            let found = variables.iter().find(|(key, _)| *key == name);
-            found.map(|(_, value)| OsStr::from_bytes(value.as_bytes()))
-        })
-    }
-
-    #[test]
-    fn hosts_are_separated_by_commas() {
-        let plan = read(&[("WAIT_HOSTS", " db:3306,\n  [::1]:80 ,::1:81,127.1:80,db:3306 ")]).unwrap();
-        let shown: Vec<String> = plan.targets.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["db:3306", "[::1]:80", "[::1]:81", "127.1:80"]);
-        assert_eq!(plan.timeout, Duration::from_secs(30));
-        assert_eq!(plan.pace.patience, Duration::from_secs(5));
-        assert_eq!(plan.pace.interval, None);
-        assert!(read(&[]).unwrap().targets.is_empty() && read(&[("WAIT_HOSTS", "  ")]).unwrap().targets.is_empty());
-    }
-
-    #[test]
-    fn durations_have_units_and_zero_is_one_attempt() {
-        let plan = read(&[("WAIT_TIMEOUT", "0"), ("WAIT_SLEEP_INTERVAL", "500ms"), ("WAIT_HOST_CONNECT_TIMEOUT", "2")]);
-        let plan = plan.unwrap();
-        assert_eq!(plan.timeout, SHORTEST);
-        assert_eq!(plan.pace.interval, Some(Duration::from_millis(500)));
-        assert_eq!(plan.pace.patience, Duration::from_secs(2));
-    }
-
-    #[test]
-    fn a_typo_is_an_error_before_any_waiting() {
-        for hosts in [
-            "db",
-            "db:",
-            "db:http",
-            "db:0",
-            "db:99999",
-            "db:+80",
-            ":80",
-            "db:80,",
-            ",",
-            "db:80,,c:1",
-            "a:1;b:2",
-            "a:1 b:2",
-            "http://db:80",
-            "mysql://root:hunter2@db:3306",
-            "root:hunter2@db:3306",
-            "a:1;hunter2",
-            "tcp://db:80",
-            "db:80/x",
-            "[::1:80",
-            "[db]:80",
-            "a:b:80",
-            "[]:80",
-        ] {
-            let failure = read(&[("WAIT_HOSTS", hosts)]).expect_err(hosts);
-            assert_eq!(failure.exit, Exit::Usage);
-            assert!(failure.text().contains("WAIT_HOSTS"));
-            assert!(!failure.text().contains("hunter2"), "{}", failure.text());
-        }
-        for name in ["WAIT_TIMEOUT", "WAIT_HOST_CONNECT_TIMEOUT", "WAIT_SLEEP_INTERVAL"] {
-            for value in ["", "abc", "0.5", "-1", " 7", "10o"] {
-                assert!(read(&[(name, value)]).expect_err(value).text().contains(name));
-            }
-        }
-        let latin = OsStr::from_bytes(b"db:80\xff");
-        assert!(Plan::read(|name| (name == "WAIT_HOSTS").then_some(latin)).is_err());
-        assert!(read(&[("WAIT_HOST_CONNECT_TIMEOUT", "0")]).is_err());
-    }
-}
+mod tests;

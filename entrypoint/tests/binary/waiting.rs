@@ -54,7 +54,7 @@ fn several_hosts_are_waited_for_at_once_and_each_is_named() {
     let (_server, start) = start(&hosts);
     let begin = Instant::now();
     let ended = start.env("WAIT_TIMEOUT", "1500ms").sh("echo ran");
-    ended.failed(124, "within 1.5 s");
+    ended.failed(124, "not ready within 1.5 s");
     assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
     let faults: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("    ")).collect();
     assert_eq!(faults.len(), 3, "{}", ended.stderr);
@@ -94,7 +94,7 @@ fn hosts_may_come_from_the_bundle() {
 
 #[test]
 fn a_typo_ends_the_start_before_any_waiting() {
-    for hosts in ["db", "db:80;cache:1", "db:80,", "http://db:80", "db:x"] {
+    for hosts in ["db", "db:80;cache:1", "db:80,", "ftp://db:80", "db:x"] {
         let (_server, mut start) = start(hosts);
         start.sh("echo ran").failed(2, "WAIT_HOSTS");
     }

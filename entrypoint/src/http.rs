@@ -14,19 +14,19 @@ const MOST_BODY: usize = 64 * 1024 * 1024;
 const MOST_CHUNK_LINE: usize = 256;
 
 /// Bytes both ways: a socket, or TLS on one.
-pub(super) trait Stream: Read + Write {}
+pub(crate) trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
 /// An answer, whole.
-pub(super) struct Response {
-    pub(super) status: u16,
+pub(crate) struct Response {
+    pub(crate) status: u16,
     /// Seconds, where the server says them.
-    pub(super) retry_after: Option<u64>,
-    pub(super) body: Zeroizing<Vec<u8>>,
+    pub(crate) retry_after: Option<u64>,
+    pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
 /// A request as bytes.
-pub(super) fn get(path: &str, host: &str, token: Option<&TokenText>) -> Zeroizing<Vec<u8>> {
+pub(crate) fn get(path: &str, host: &str, token: Option<&TokenText>) -> Zeroizing<Vec<u8>> {
     let authorization = Zeroizing::new(
         token.map_or(String::new(), |token| format!("Authorization: Bearer {}\r\n", token.expose_secret())),
     );
@@ -43,7 +43,7 @@ pub(super) fn get(path: &str, host: &str, token: Option<&TokenText>) -> Zeroizin
 ///
 /// # Errors
 /// The stream's own; `UnexpectedEof` where the answer is cut off; `InvalidData` where it is not HTTP.
-pub(super) fn exchange(stream: &mut dyn Stream, request: &[u8]) -> io::Result<Response> {
+pub(crate) fn exchange(stream: &mut dyn Stream, request: &[u8]) -> io::Result<Response> {
     stream.write_all(request)?;
     stream.flush()?;
     let mut reader = Reader { stream, buffer: Zeroizing::new(Vec::new()), at: 0 };
@@ -222,7 +222,7 @@ fn grow(vector: &mut Zeroizing<Vec<u8>>, more: usize) {
 }
 
 /// `HTTP/1.1 200 OK` → 200
-fn status(line: &[u8]) -> io::Result<u16> {
+pub(crate) fn status(line: &[u8]) -> io::Result<u16> {
     let rest = line.strip_prefix(b"HTTP/1.1 ").or_else(|| line.strip_prefix(b"HTTP/1.0 "));
     let digits = rest.and_then(|rest| rest.split(|c| *c == b' ').next());
     let digits = digits.filter(|digits| digits.len() == 3).and_then(|digits| std::str::from_utf8(digits).ok());

@@ -1,5 +1,7 @@
 //! Which server is the right one: a CA, a fingerprint, or the image's own CAs.
 
+mod provider;
+
 use std::io;
 use std::sync::Arc;
 
@@ -11,63 +13,55 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::provider;
-use crate::config::{Config, Trust};
-use crate::failure::{Exit, Failure};
+use crate::config::Trust;
 
 /// Where distributions keep the CAs they trust: Debian and Alpine; Red Hat; the BSDs, and Alpine's own link.
 const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-/// How to shake hands with the server, and with no other.
+/// Why there is nobody to trust.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoTrust {
+    /// What was given is not a CA's certificate in PEM.
+    NoCertificate,
+    /// This image has no CA certificates of its own.
+    NoSystemRoots,
+    /// The library refuses its own defaults.
+    Defect,
+}
+
+/// How to shake hands with the right server, and with no other.
 ///
 /// # Errors
 /// There are no certificates where they should be, or they cannot be read.
-pub(super) fn client(trust: &Trust) -> Result<Arc<ClientConfig>, Failure> {
+pub(crate) fn client(trust: &Trust) -> Result<Arc<ClientConfig>, NoTrust> {
     let provider = Arc::new(provider::client());
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Fingerprint(pin) => Arc::new(Pinned { pin: *pin, provider: Arc::clone(&provider) }),
-        Trust::Authority { pem, source } => {
+        Trust::Authority { pem, .. } => {
             let mut roots = RootCertStore::empty();
             for certificate in CertificateDer::pem_slice_iter(pem) {
                 let added = certificate.map_err(|_| ()).and_then(|der| roots.add(der).map_err(|_| ()));
-                added.map_err(|()| no_certificate(source))?;
+                added.map_err(|()| NoTrust::NoCertificate)?;
             }
-            web_pki(roots, &provider).ok_or_else(|| no_certificate(source))?
+            web_pki(roots, &provider).ok_or(NoTrust::NoCertificate)?
         }
-        Trust::System => system(&provider)?,
+        Trust::System => web_pki(system_roots(), &provider).ok_or(NoTrust::NoSystemRoots)?,
     };
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| {
-        Failure::new(Exit::Internal, format!("TLS cannot be set up: {error}"), "please report this")
-    })?;
+    let builder = builder.map_err(|_| NoTrust::Defect)?;
     let mut client = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-    // There is one connection in this process's life: nothing to resume.
+    // A connection is made once, or again after it failed: there is nothing to resume.
     client.resumption = Resumption::disabled();
     Ok(Arc::new(client))
 }
 
-fn system(provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Failure> {
+fn system_roots() -> RootCertStore {
     let bundle = SYSTEM_ROOTS.iter().find_map(|path| std::fs::read(path).ok());
     let mut roots = RootCertStore::empty();
     // One odd certificate among the distribution's hundred is no reason to trust none of them.
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&bundle.unwrap_or_default()).flatten());
-    let found = web_pki(roots, provider);
-    found.map(|verifier| verifier as Arc<dyn ServerCertVerifier>).ok_or_else(|| {
-        Failure::new(
-            Exit::Usage,
-            "neither CHANDLERY_CACERT nor CHANDLERY_FINGERPRINT is set, and this image has no CA certificates of its own",
-            "set CHANDLERY_FINGERPRINT to the sha256:… that the server printed at its first start",
-        )
-    })
-}
-
-fn no_certificate(source: &str) -> Failure {
-    Failure::new(
-        Exit::Usage,
-        format!("{source} does not hold a CA's certificate in PEM"),
-        "give the tls/ca.crt of the server's data directory",
-    )
+    roots
 }
 
 /// Verification as browsers do it; `None` where there is no root to start from.
@@ -137,39 +131,30 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-/// The failure that an error stands for, where it says that the server is not the right one.
-pub(super) fn distrust(error: &io::Error, config: &Config) -> Option<Failure> {
-    let Error::InvalidCertificate(fault) = tls_error(error)? else {
-        return None;
-    };
-    let (what, hint) = match fault {
-        CertificateError::ApplicationVerificationFailure => (
-            "it presents no certificate with the fingerprint in CHANDLERY_FINGERPRINT".to_owned(),
-            "compare with what the server prints; if nobody renewed its CA, somebody may be in between",
-        ),
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
-            "its certificate does not lead to a CA that is trusted here".to_owned(),
-            "set CHANDLERY_CACERT to the tls/ca.crt of the server's data directory, or CHANDLERY_FINGERPRINT to its sha256:…",
-        ),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
-            "its certificate has expired".to_owned(),
-            "renew the server's certificate, or set this machine's clock right",
-        ),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            ("its certificate is not valid yet".to_owned(), "set this machine's clock right")
+/// What is wrong with the certificate that a server presented; `None` where the error is another one.
+pub(crate) fn certificate_fault(error: &io::Error) -> Option<&CertificateError> {
+    match tls_error(error)? {
+        Error::InvalidCertificate(fault) => Some(fault),
+        _ => None,
+    }
+}
+
+/// The fault in words, after "its certificate".
+pub(crate) fn fault_words(fault: &CertificateError) -> String {
+    let words = match fault {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "does not lead to a CA that is trusted here"
         }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
-            "its certificate is for other names".to_owned(),
-            "use a name in CHANDLERY_ADDR that the certificate holds, or have the server make one for this name",
-        ),
-        other => (format!("its certificate is not good ({other})"), "have the server make a new certificate"),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "is for other names",
+        other => return format!("is not good ({other})"),
     };
-    let what = format!("the server at {} is not to be trusted: {what}", config.address);
-    Some(Failure::new(Exit::Untrusted, what, hint))
+    words.to_owned()
 }
 
 /// What went wrong in TLS, in words; `None` where it was not TLS.
-pub(super) fn describe(error: &io::Error) -> Option<String> {
+pub(crate) fn describe(error: &io::Error) -> Option<String> {
     match tls_error(error)? {
         Error::InvalidMessage(_) => Some("the answer is not TLS".to_owned()),
         other => Some(format!("TLS failed: {other}")),
