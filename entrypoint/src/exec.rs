@@ -8,9 +8,34 @@ use std::path::{Path, PathBuf};
 use crate::environ::{self, Environment};
 use crate::failure::{Exit, Failure};
 use crate::sys;
+use crate::user::{self, User};
 
 /// Where programs are looked for when the environment has no PATH: what Docker itself assumes.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Becomes the command as this user. It comes back only if that failed, and then this process is still who it was, and
+/// may take away what it placed: the rights are given up by a thread, the exec makes that thread the process, and ends
+/// all others.
+pub(crate) fn exec_as(
+    user: Option<&User>,
+    command: &[OsString],
+    environment: &Environment,
+    core: sys::CoreLimit,
+) -> Failure {
+    let Some(user) = user else { return exec(command, environment, core) };
+    let become_app = || match sys::become_user(user) {
+        Ok(()) => exec(command, environment, core),
+        Err(error) => user::cannot_become(user, &error),
+    };
+    let no_thread = |error: io::Error| {
+        let hint = "raise the limit on processes (`pids_limit`, `ulimits: nproc`) by one";
+        Failure::new(Exit::Internal, format!("no thread can be started: {error}"), hint)
+    };
+    std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, become_app) {
+        Ok(thread) => thread.join().unwrap_or_else(|_| std::process::abort()),
+        Err(error) => no_thread(error),
+    })
+}
 
 /// Becomes the command: same process id, same standard streams, no shell in between. It comes back only if that failed.
 ///

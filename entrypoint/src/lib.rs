@@ -14,6 +14,7 @@ mod http;
 mod report;
 mod sys;
 mod tls;
+mod user;
 mod wait;
 
 use std::ffi::OsString;
@@ -30,7 +31,7 @@ pub fn run() {
         Ok(Request::Print(text)) => report::print(&text),
         Ok(Request::Explain(config)) => explain(&config),
         Ok(Request::Beside(command)) => beside(&command, core_limit),
-        Ok(Request::Start(config)) => start(&config, core_limit),
+        Ok(Request::Start(config)) => start(*config, core_limit),
         Err(failure) => Err(failure),
     };
     if let Err(failure) = outcome {
@@ -39,11 +40,16 @@ pub fn run() {
 }
 
 /// Everything there is to it. It comes back only when it failed, and then the files it placed are gone again.
-fn start(config: &Config, core_limit: sys::CoreLimit) -> Result<(), Failure> {
+fn start(mut config: Config, core_limit: sys::CoreLimit) -> Result<(), Failure> {
+    let user = user::find(&config)?;
+    if let Some(user) = &user {
+        user.move_in(&mut config);
+    }
+    let config = &config;
     // What is wrong with the waiting is found out now, but for what the bundle says about it.
     wait::Plan::read(&|name| config.inherited(name), &[])?;
     let Fetched { bundle, body } = fetch::bundle(config).or_else(|failure| cache::instead(config, failure))?;
-    let _placed = files::place(&bundle.files, config)?;
+    let _placed = files::place(&bundle.files, config, user.as_ref())?;
     let environment = environ::build(config, &bundle)?;
     if let Some(body) = body {
         cache::keep(config, &body);
@@ -53,7 +59,7 @@ fn start(config: &Config, core_limit: sys::CoreLimit) -> Result<(), Failure> {
     }
     let plan = wait::Plan::read(&|name| environment.find(name).or_else(|| config.inherited(name)), &[])?;
     wait::for_plan(&plan.without_repetition(), config.json)?;
-    Err(exec::exec(&config.command, &environment, core_limit))
+    Err(exec::exec_as(user.as_ref(), &config.command, &environment, core_limit))
 }
 
 /// Shows what a start would get, and starts nothing.

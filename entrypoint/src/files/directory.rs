@@ -1,35 +1,45 @@
 //! The secrets directory: in memory, nobody else's to write, and not somewhere else by way of a symlink.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use chandlery_wire::BundleFile;
-
-use super::Place;
+use super::fault::Place;
+use super::leftovers;
 use crate::failure::Failure;
-use crate::sys;
+use crate::sys::{self, Removal};
 
 /// The directory's mode where every file is for its owner.
 const CLOSED: u32 = 0o700;
-/// The directory's mode where a file is for somebody else: they can open what they know the name of, and list nothing.
-const PASSABLE: u32 = 0o711;
+/// Added where the app's user is not the directory's: its group gets in, and sees what is there.
+const FOR_GROUP: u32 = 0o050;
+/// Added where a file is for somebody else: they can open what they know the name of, and list nothing.
+const FOR_OTHERS: u32 = 0o011;
+/// What lets others in, one way or the other.
+const READ_BY_OTHERS: u32 = 0o055;
 const STICKY: u32 = 0o1000;
 const WRITE_BY_OTHERS: u32 = 0o022;
 
-/// An open directory that is fit for secrets.
+/// An open directory that is fit for secrets. What this start made of it goes when it is dropped.
 #[derive(Debug)]
 pub(super) struct Directory {
-    pub(super) handle: File,
-    path: PathBuf,
+    pub(super) handle: Rc<File>,
+    pub(super) path: PathBuf,
     /// Whether this start made it.
     made: bool,
 }
 
+impl Drop for Directory {
+    fn drop(&mut self) {
+        sys::remove_all(&self.removals());
+    }
+}
+
 impl Directory {
     /// Opens the directory, makes it if it is missing, checks it, and closes it to others.
-    pub(super) fn open(files: &[BundleFile], place: &Place<'_>) -> Result<Self, Failure> {
+    pub(super) fn open(place: &Place<'_>) -> Result<Self, Failure> {
         let path = place.directory();
         let (handle, made) = match open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -38,29 +48,24 @@ impl Directory {
             }
             outcome => (outcome, false),
         };
-        let directory =
-            Self { handle: handle.map_err(|error| cannot_open(place, &error))?, path: path.to_owned(), made };
-        let checked = directory.check(files, place);
-        if checked.is_err() {
-            directory.remove_if_made();
-        }
-        checked.map(|()| directory)
+        let handle = Rc::new(handle.map_err(|error| cannot_open(place, &error))?);
+        let directory = Self { handle, path: path.to_owned(), made };
+        directory.check(place)?;
+        Ok(directory)
     }
 
-    /// Undoes the making of the directory, where this start made it and it is empty.
-    pub(super) fn remove_if_made(&self) {
-        if self.made {
-            let _ = std::fs::remove_dir(&self.path);
-        }
+    /// What undoes the making of the directory.
+    pub(super) fn removals(&self) -> Vec<Removal> {
+        let path = sys::c_string(&self.path).ok().filter(|_| self.made);
+        path.map(Removal::of_path).into_iter().collect()
     }
 
-    fn check(&self, files: &[BundleFile], place: &Place<'_>) -> Result<(), Failure> {
+    fn check(&self, place: &Place<'_>) -> Result<(), Failure> {
         let unknown = |error: io::Error| cannot_open(place, &error);
         if !place.config.allow_disk && !sys::is_in_memory(&self.handle).map_err(unknown)? {
             return Err(not_memory(place));
         }
-        let found = self.handle.metadata().map_err(unknown)?;
-        self.close(&found, files).map_err(unknown)?;
+        close(&self.handle, place, leftovers::has_mounts(&self.handle)).map_err(unknown)?;
         let mode = self.handle.metadata().map_err(unknown)?.mode();
         // With the sticky bit others can add names of their own, and can neither remove nor replace ours. That is the
         // best a user without rights gets from Swarm, which drops the mode of a tmpfs (docker/cli#698).
@@ -77,35 +82,54 @@ impl Directory {
         }
         Ok(())
     }
+}
 
-    /// Gives the directory the mode it should have, if it is ours: the mode that the compose file asks for gets lost
-    /// when the image has the directory, when the container restarts (opencontainers/runc#3911), and in Swarm. A
-    /// directory of another owner stays as it is unless others may write to it; root is allowed to mend that too.
-    fn close(&self, found: &Metadata, files: &[BundleFile]) -> io::Result<()> {
-        let us = sys::effective_user();
-        let for_others = |file: &BundleFile| file.mode.bits() & 0o077 != 0 || file.uid.unwrap_or(us) != found.uid();
-        let wanted = if files.iter().any(for_others) { PASSABLE } else { CLOSED };
-        let mode = found.mode() & 0o7777;
-        let ours = found.uid() == us;
-        let mend = us == 0 && (mode & WRITE_BY_OTHERS != 0 || mode & wanted != wanted);
-        if mode != wanted && (ours || mend) {
-            match self.handle.set_permissions(Permissions::from_mode(wanted)) {
-                // Root without CAP_FOWNER; what is left is checked by the caller.
-                Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
-                // A read-only mount is found out, and better explained, when the first file is written.
-                Err(error) if error.raw_os_error() == Some(libc::EROFS) => {}
-                outcome => return outcome,
-            }
-        }
-        Ok(())
+/// Takes away what earlier starts left, where there is a directory that they could have left it in.
+pub(super) fn clear_if_there(place: &Place<'_>) {
+    if let Ok(directory) = open(place.directory()) {
+        leftovers::clear(&Rc::new(directory), &[]);
     }
 }
 
-fn open(path: &std::path::Path) -> io::Result<File> {
+/// Gives a directory the mode it should have, if it is ours: the mode that the compose file asks for gets lost when the
+/// image has the directory, when the container restarts (opencontainers/runc#3911), and in Swarm. A directory of another
+/// owner stays as it is unless others may write to it or its files' users cannot reach them; root is allowed to mend that
+/// too. Where it is `shared` with what is not ours, whoever got in before still does.
+pub(super) fn close(directory: &File, place: &Place<'_>, shared: bool) -> io::Result<()> {
+    let found = directory.metadata()?;
+    let us = sys::effective_user();
+    let mode = found.mode() & 0o7777;
+    let ours = found.uid() == us;
+    let member = place.user.filter(|user| user.uid != found.uid());
+    let for_others = place.files.iter().any(|file| {
+        let (uid, _) = place.owner(file);
+        file.mode.bits() & 0o077 != 0 || uid != found.uid() && member.is_none_or(|user| user.uid != uid)
+    });
+    let mut wanted = if for_others { CLOSED | FOR_OTHERS } else { CLOSED };
+    if let Some(user) = member {
+        let grouped = ours && (found.gid() == user.gid || fchown(directory, None, Some(user.gid)).is_ok());
+        wanted |= if grouped { FOR_GROUP } else { FOR_OTHERS };
+    }
+    if shared {
+        wanted |= mode & READ_BY_OTHERS;
+    }
+    let mend = us == 0 && (mode & WRITE_BY_OTHERS != 0 || mode & wanted != wanted);
+    if mode != wanted && (ours || mend) {
+        match directory.set_permissions(Permissions::from_mode(wanted)) {
+            // Root without CAP_FOWNER; what is left is checked by the caller.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+            // A read-only mount is found out, and better explained, when the first file is written.
+            Err(error) if error.raw_os_error() == Some(libc::EROFS) => {}
+            outcome => return outcome,
+        }
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> io::Result<File> {
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
-
 fn cannot_open(place: &Place<'_>, error: &io::Error) -> Failure {
     let path = place.directory().display();
     let kind = std::fs::symlink_metadata(place.directory()).map(|found| found.file_type());

@@ -1,11 +1,14 @@
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 
-use chandlery_wire::{Layer, Mode, Origin, Value};
+use chandlery_wire::{EntryName, Layer, Mode, Origin, Value};
 
 use super::*;
 use crate::config::Request;
+use crate::failure::Exit;
+
+mod sets;
 
 /// A directory of its own in memory, which goes when the test ends.
 struct Scratch(PathBuf);
@@ -71,8 +74,8 @@ fn mode(path: &Path) -> u32 {
 fn files_have_exactly_their_mode_and_go_with_a_failed_start() {
     let scratch = Scratch::new("modes");
     let config = config(&scratch.secrets());
-    let placed = place(&[file("a", 0o400), file("b", 0o600), file("c", 0o000)], &config).unwrap();
-    assert_eq!(scratch.names(), ["a", "b", "c"]);
+    let placed = place(&[file("a", 0o400), file("b", 0o600), file("c", 0o000)], &config, None).unwrap();
+    assert_eq!(scratch.names(), ["..placed", "a", "b", "c"]);
     assert_eq!(mode(&scratch.secrets()), 0o700);
     let path = scratch.secrets();
     assert_eq!([mode(&path.join("a")), mode(&path.join("b")), mode(&path.join("c"))], [0o400, 0o600, 0]);
@@ -93,7 +96,8 @@ fn the_directory_is_closed_or_passable_and_nothing_else() {
         (0o500, 0o400, 0o700),
     ] {
         fs::set_permissions(scratch.secrets(), Permissions::from_mode(before)).unwrap();
-        let placed = place(&[file("a", file_mode)], &config(&scratch.secrets())).unwrap();
+        let config = config(&scratch.secrets());
+        let placed = place(&[file("a", file_mode)], &config, None).unwrap();
         assert_eq!(mode(&scratch.secrets()), after, "{before:o}");
         drop(placed);
         assert!(scratch.names().is_empty());
@@ -117,7 +121,7 @@ fn what_is_in_the_way_is_named_and_left_alone() {
         ("linked", "more than one link"),
         ("socket", "a socket"),
     ] {
-        let failure = place(&[file("a", 0o400), file(name, 0o400)], &config(&path)).unwrap_err();
+        let failure = place(&[file("a", 0o400), file(name, 0o400)], &config(&path), None).unwrap_err();
         assert_eq!(failure.exit, Exit::Files);
         assert!(failure.text().contains(what) && failure.text().contains(name), "{}", failure.text());
         assert_eq!(scratch.names(), before);
@@ -126,7 +130,7 @@ fn what_is_in_the_way_is_named_and_left_alone() {
 }
 
 fn failure_text(files: &[BundleFile], path: &Path) -> String {
-    place(files, &config(path)).unwrap_err().text()
+    place(files, &config(path), None).unwrap_err().text()
 }
 
 #[test]
@@ -135,9 +139,10 @@ fn leftovers_of_an_earlier_start_are_replaced() {
     let path = scratch.secrets();
     fs::create_dir(&path).unwrap();
     fs::write(path.join("a"), "old").unwrap();
-    fs::write(path.join(format!(".chandlery-{}-0", std::process::id())), "half").unwrap();
-    let placed = place(&[file("a", 0o400)], &config(&path)).unwrap();
-    assert_eq!(scratch.names(), ["a"]);
+    fs::write(path.join("..new-0"), "half").unwrap();
+    let config = config(&path);
+    let placed = place(&[file("a", 0o400)], &config, None).unwrap();
+    assert_eq!(scratch.names(), ["..placed", "a"]);
     assert_eq!(fs::read(path.join("a")).unwrap(), b"the value of a");
     drop(placed);
 }
@@ -154,7 +159,7 @@ fn a_directory_that_is_not_fit_is_refused() {
     let disk = failure_text(&[file("a", 0o400)], Path::new("/var/lib/chandlery-unit"));
     assert!(disk.contains("not in memory") && disk.contains(":mode=0700,size=1m"), "{disk}");
     assert!(!Path::new("/var/lib/chandlery-unit").exists());
-    assert!(place(&[], &config(&scratch.0.join("no/parent"))).is_ok(), "no files, no directory needed");
+    assert!(place(&[], &config(&scratch.0.join("no/parent")), None).is_ok(), "no files, no directory needed");
 }
 
 #[test]
@@ -175,7 +180,7 @@ fn a_name_that_is_swapped_for_a_symlink_leads_nowhere() {
         });
         let config = config(&path);
         for _ in 0..10_000 {
-            match place(&[file("a", 0o400)], &config) {
+            match place(&[file("a", 0o400)], &config, None) {
                 Ok(placed) => drop(placed),
                 Err(failure) => assert_eq!(failure.exit, Exit::Files),
             }

@@ -1,10 +1,10 @@
 //! Files and directories by descriptor.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, c_int};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 
 use super::check;
 
@@ -30,6 +30,8 @@ pub(crate) struct Found {
     pub kind: libc::mode_t,
     pub links: libc::nlink_t,
     pub device: u64,
+    pub owner: u32,
+    pub mode: u32,
 }
 
 /// What a name in a directory is, without following it; `None` where it is not there.
@@ -46,13 +48,34 @@ pub(crate) fn stat_at(directory: &File, name: &CStr) -> io::Result<Option<Found>
             Ok(()) => found.assume_init(),
         }
     };
-    Ok(Some(Found { kind: found.st_mode & libc::S_IFMT, links: found.st_nlink, device: found.st_dev }))
+    Ok(Some(Found {
+        kind: found.st_mode & libc::S_IFMT,
+        links: found.st_nlink,
+        device: found.st_dev,
+        owner: found.st_uid,
+        mode: found.st_mode & 0o7777,
+    }))
 }
 
 /// Makes a file that was not there before, mode 0600, relative to an open directory.
-#[expect(unsafe_code, reason = "std has no openat")]
 pub(crate) fn create_at(directory: &File, name: &CStr) -> io::Result<File> {
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    open_with(directory, name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL)
+}
+
+/// Opens a name of an open directory for reading. A symlink is an error, and a FIFO is not waited for.
+pub(crate) fn open_at(directory: &File, name: &CStr) -> io::Result<File> {
+    open_with(directory, name, libc::O_RDONLY | libc::O_NONBLOCK)
+}
+
+/// Opens a directory in an open directory.
+pub(crate) fn open_directory_at(directory: &File, name: &CStr) -> io::Result<File> {
+    open_with(directory, name, libc::O_RDONLY | libc::O_DIRECTORY)
+}
+
+/// Opens a name in an open directory. A symlink is not followed, and what is made has mode 0600.
+#[expect(unsafe_code, reason = "std has no openat")]
+fn open_with(directory: &File, name: &CStr, flags: c_int) -> io::Result<File> {
+    let flags = flags | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     // SAFETY: descriptor and name are valid for the call; a descriptor that is returned is owned by nobody else.
     unsafe {
         let descriptor = libc::openat(directory.as_raw_fd(), name.as_ptr(), flags, 0o600);
@@ -61,16 +84,59 @@ pub(crate) fn create_at(directory: &File, name: &CStr) -> io::Result<File> {
     }
 }
 
-/// Opens a name of an open directory for reading. A symlink is an error, and a FIFO is not waited for.
-#[expect(unsafe_code, reason = "std has no openat")]
-pub(crate) fn open_at(directory: &File, name: &CStr) -> io::Result<File> {
-    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    // SAFETY: descriptor and name are valid for the call; a descriptor that is returned is owned by nobody else.
+/// Makes a directory that was not there before, mode 0700, in an open directory.
+#[expect(unsafe_code, reason = "std has no mkdirat")]
+pub(crate) fn make_directory_at(directory: &File, name: &CStr) -> io::Result<()> {
+    // SAFETY: descriptor and name are valid for the call.
+    check(unsafe { libc::mkdirat(directory.as_raw_fd(), name.as_ptr(), 0o700) })
+}
+
+/// Makes a symlink that was not there before in an open directory.
+#[expect(unsafe_code, reason = "std has no symlinkat")]
+pub(crate) fn link_at(target: &CStr, directory: &File, name: &CStr) -> io::Result<()> {
+    // SAFETY: descriptor and names are valid for the call.
+    check(unsafe { libc::symlinkat(target.as_ptr(), directory.as_raw_fd(), name.as_ptr()) })
+}
+
+/// Where a symlink in an open directory leads; `None` where there is none, or one that is longer than any of ours.
+#[expect(unsafe_code, reason = "std has no readlinkat")]
+pub(crate) fn target_of(directory: &File, name: &CStr) -> Option<Vec<u8>> {
+    let mut target = [0_u8; 512];
+    // SAFETY: descriptor and name are valid for the call, and the kernel fills at most the buffer.
+    let length =
+        unsafe { libc::readlinkat(directory.as_raw_fd(), name.as_ptr(), target.as_mut_ptr().cast(), target.len()) };
+    let target = target.get(..usize::try_from(length).ok()?)?;
+    (target.len() < 512).then(|| target.to_vec())
+}
+
+/// The names in an open directory, without `.` and `..`.
+#[expect(unsafe_code, reason = "std lists directories by path only")]
+pub(crate) fn names_in(directory: &File) -> io::Result<Vec<CString>> {
+    // The stream gets a descriptor with a position of its own.
+    let descriptor = open_directory_at(directory, c".")?.into_raw_fd();
+    let mut names = Vec::new();
+    // SAFETY: the stream takes the descriptor over, and closes it; an entry is read before the next call changes it,
+    // and its name ends with a NUL.
     unsafe {
-        let descriptor = libc::openat(directory.as_raw_fd(), name.as_ptr(), flags);
-        check(descriptor)?;
-        Ok(File::from_raw_fd(descriptor))
+        let stream = libc::fdopendir(descriptor);
+        if stream.is_null() {
+            let error = io::Error::last_os_error();
+            libc::close(descriptor);
+            return Err(error);
+        }
+        loop {
+            let entry = libc::readdir(stream);
+            if entry.is_null() {
+                break;
+            }
+            let name = CStr::from_ptr((*entry).d_name.as_ptr());
+            if name != c"." && name != c".." {
+                names.push(name.to_owned());
+            }
+        }
+        libc::closedir(stream);
     }
+    Ok(names)
 }
 
 /// Gives a file of an open directory another name there; what had that name is replaced, and never followed.

@@ -2,21 +2,28 @@
 
 mod files;
 mod process;
+mod removal;
 mod signals;
 mod sockets;
+mod user;
 
 use std::ffi::{CString, c_int};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-pub(crate) use files::{create_at, is_in_memory, open_at, rename_at, stat_at, unlink_at};
+pub(crate) use files::{
+    create_at, is_in_memory, link_at, make_directory_at, names_in, open_at, open_directory_at, rename_at, stat_at,
+    target_of, unlink_at,
+};
 pub(crate) use process::{
     CoreLimit, descriptor_limit, effective_group, effective_user, execve, forbid_dumps, prepare_exec, stack_limit,
     with_file_ids,
 };
+pub(crate) use removal::{Removal, hold_signals, remove_all, remove_at_end, remove_nothing_at_end};
 pub(crate) use signals::end_on_signals;
 pub(crate) use sockets::{Until, begin_connect, begin_connect_unix, pin_name_services, poll, terminal_size};
+pub(crate) use user::{become_user, may_change_user};
 
 /// A path or name for a system call.
 pub(crate) fn c_string(text: &Path) -> io::Result<CString> {
