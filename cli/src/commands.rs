@@ -12,6 +12,7 @@ mod import;
 mod init;
 mod list;
 mod login;
+mod node;
 mod places;
 mod rm;
 mod run;
@@ -76,6 +77,8 @@ enum Verb {
     Region(places::RegionArgs),
     /// List and declare services of the stack.
     Service(places::ServiceArgs),
+    /// Register machines with their regions.
+    Node(node::Args),
     /// Make, list and revoke tokens.
     Token(token::Args),
     /// Read the audit log, and check that nobody has changed it.
@@ -113,6 +116,7 @@ impl Cli {
             Verb::Stacks(args) => places::stacks(&args, &context),
             Verb::Region(args) => places::region(&args, &context),
             Verb::Service(args) => places::service(&args, &context),
+            Verb::Node(args) => node::run(&args, &context),
             Verb::Token(args) => token::run(&args, &context),
             Verb::Audit(args) => audit::run(&args, &context),
             Verb::Completions(_) | Verb::Man(_) | Verb::Doctor(_) => Ok(()),

@@ -8,10 +8,13 @@ use std::os::unix::fs::PermissionsExt;
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use chandlery_server::crypto::{
-    Definition, Keyring, LayerHeader, ManifestLine, RecordHeader, RootKey, Sealed, TokenFields, TokenHash, WrappedKey,
+    Definition, Keyring, LayerHeader, ManifestLine, NodeFields, RecordHeader, RootKey, Sealed, TokenFields, TokenHash,
+    WrappedKey,
 };
 use chandlery_wire::api::State;
-use chandlery_wire::{EntryName, EnvironmentName, Grant, Layer, RegionName, ServiceName, StackName, TokenText, Value};
+use chandlery_wire::{
+    EntryName, EnvironmentName, Grant, Layer, NodeName, RegionName, ServiceName, StackName, TokenText, Value,
+};
 use serde::Deserialize;
 use serde_json::from_value;
 
@@ -25,6 +28,8 @@ struct Vectors {
     environment: Environment,
     token: Token,
     tokens: Vec<TokenRow>,
+    nodes: Vec<NodeRow>,
+    nodes_mac: String,
     fingerprint: Fingerprint,
 }
 
@@ -118,6 +123,17 @@ struct TokenRow {
     expires: Option<i64>,
     uses_left: Option<u32>,
     revoked: Option<i64>,
+    node: Option<String>,
+    mac: String,
+}
+
+#[derive(Deserialize)]
+struct NodeRow {
+    name: String,
+    region: String,
+    revision: u64,
+    created: i64,
+    author: String,
     mac: String,
 }
 
@@ -143,7 +159,7 @@ fn array<const N: usize>(hex: &str) -> [u8; N] {
 mod page {
     use ring::{aead, digest, hkdf, hmac};
 
-    use super::{Environment, Fingerprint, Key, Manifest, Record, Stack, TokenRow, unhex};
+    use super::{Environment, Fingerprint, Key, Manifest, NodeRow, Record, Stack, TokenRow, unhex};
 
     /// A field: its length in 4 bytes, big-endian, and its bytes.
     fn field(bytes: &[u8]) -> Vec<u8> {
@@ -257,8 +273,9 @@ mod page {
     }
 
     pub(super) fn token(key: &[u8], row: &TokenRow) -> Vec<u8> {
+        let label: &[u8] = if row.node.is_some() { b"chandlery/v1/node-token" } else { b"chandlery/v1/token" };
         let data = [
-            field(b"chandlery/v1/token"),
+            field(label),
             field(row.id.as_bytes()),
             field(&unhex(&row.hash)),
             field(row.description.as_bytes()),
@@ -269,8 +286,27 @@ mod page {
             optional(row.expires),
             optional(row.uses_left),
             optional(row.revoked),
+            row.node.as_ref().map(|node| field(node.as_bytes())).unwrap_or_default(),
         ];
         hmac_sha256(key, &data.concat())
+    }
+
+    pub(super) fn node(key: &[u8], row: &NodeRow) -> Vec<u8> {
+        let data = [
+            field(b"chandlery/v1/node"),
+            field(row.name.as_bytes()),
+            field(row.region.as_bytes()),
+            number(row.revision),
+            number(row.created),
+            field(row.author.as_bytes()),
+        ];
+        hmac_sha256(key, &data.concat())
+    }
+
+    pub(super) fn nodes(key: &[u8], rows: &[NodeRow]) -> Vec<u8> {
+        let mut data = [field(b"chandlery/v1/nodes"), number(u32::try_from(rows.len()).unwrap())].concat();
+        data.extend(rows.iter().flat_map(|row| field(&unhex(&row.mac))));
+        hmac_sha256(key, &data)
     }
 
     pub(super) fn fingerprint(key: &[u8], vector: &Fingerprint) -> Vec<u8> {
@@ -307,6 +343,10 @@ fn the_page_alone_reads_the_vectors() {
     for token in &vectors.tokens {
         assert_eq!(page::token(&of("token"), token), unhex(&token.mac));
     }
+    for node in &vectors.nodes {
+        assert_eq!(page::node(&of("manifest"), node), unhex(&node.mac));
+    }
+    assert_eq!(page::nodes(&of("manifest"), &vectors.nodes), unhex(&vectors.nodes_mac));
     assert_eq!(page::fingerprint(&of("fingerprint"), &vectors.fingerprint), unhex(&vectors.fingerprint.fingerprint));
     let Token { secret, text, hash } = &vectors.token;
     let bytes = Base64UrlUnpadded::decode_vec(text.strip_prefix("chd_").unwrap()).unwrap();
@@ -390,6 +430,7 @@ fn the_server_computes_the_same_macs() {
     let name = EnvironmentName::parse(name).unwrap();
     Definition::Environment { stack: &stack, name: &name, regions: &regions }.verify(&keyring, &array(mac)).unwrap();
     for token in &vectors.tokens {
+        let node = token.node.as_ref().map(|node| NodeName::parse(node).unwrap());
         let fields = TokenFields {
             id: &token.id,
             hash: &array(&token.hash),
@@ -401,9 +442,22 @@ fn the_server_computes_the_same_macs() {
             expires: token.expires,
             uses_left: token.uses_left,
             revoked: token.revoked,
+            node: node.as_ref(),
         };
         Definition::Token(fields).verify(&keyring, &array(&token.mac)).unwrap();
     }
+    for node in &vectors.nodes {
+        let fields = NodeFields {
+            name: &NodeName::parse(&node.name).unwrap(),
+            region: &RegionName::parse(&node.region).unwrap(),
+            revision: node.revision,
+            created: node.created,
+            author: &node.author,
+        };
+        Definition::Node(fields).verify(&keyring, &array(&node.mac)).unwrap();
+    }
+    let macs: Vec<_> = vectors.nodes.iter().map(|node| array(&node.mac)).collect();
+    Definition::Nodes { macs: &macs }.verify(&keyring, &array(&vectors.nodes_mac)).unwrap();
     let Fingerprint { value, fingerprint } = &vectors.fingerprint;
     assert_eq!(keyring.fingerprint(&Value::new(unhex(value))), array(fingerprint));
 }

@@ -2,5 +2,6 @@
 
 mod demo;
 mod docker_simpleapp;
+mod nodes;
 mod regions;
 mod simpleapp;

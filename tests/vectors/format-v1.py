@@ -82,6 +82,20 @@ for expires, uses_left, revoked in [(None, None, None), (1767229200000, 3, 17672
             + text(t["verbs"]) + text(t["scopes"]) + number(t["created"]) + text(t["created_by"]) + optional(expires)
             + optional(uses_left) + optional(revoked))
     tokens.append(t | {"mac": mac(by_id[3], data).hex()})
+# Bound to a node: another label, and the node at the end.
+t = tokens[1] | {"id": "tok_0000000000000002", "node": "vm-1"}
+data = (text("chandlery/v1/node-token") + text(t["id"]) + field(bytes.fromhex(t["hash"])) + text(t["description"])
+        + text(t["verbs"]) + text(t["scopes"]) + number(t["created"]) + text(t["created_by"]) + optional(t["expires"])
+        + optional(t["uses_left"]) + optional(t["revoked"]) + text(t["node"]))
+tokens.append(t | {"mac": mac(by_id[3], data).hex()})
+
+nodes = []
+for name, region, revision in [("DESKTOP-4F", "us-east-1", 9), ("vm-1", "eu-west-1", 43)]:
+    n = {"name": name, "region": region, "revision": revision, "created": 1767225600000, "author": "tok_0000000000000000"}
+    data = (text("chandlery/v1/node") + text(n["name"]) + text(n["region"]) + number(n["revision"]) + number(n["created"])
+            + text(n["author"]))
+    nodes.append(n | {"mac": mac(by_id[2], data).hex()})
+all_nodes = text("chandlery/v1/nodes") + number(len(nodes)) + b"".join(field(bytes.fromhex(n["mac"])) for n in nodes)
 
 print_to = os.path.join(os.path.dirname(os.path.abspath(__file__)), "format-v1.json")
 with open(print_to, "w") as out:
@@ -91,7 +105,7 @@ with open(print_to, "w") as out:
                      "id": ROOT_ID.hex(), "wrapping_key": WRAPPING.hex()},
         "keys": keys, "records": records, "manifests": manifests, "stack": stack, "environment": environment,
         "token": {"secret": secret.hex(), "text": token_text, "hash": hashlib.sha256(token_text.encode()).hexdigest()},
-        "tokens": tokens,
+        "tokens": tokens, "nodes": nodes, "nodes_mac": mac(by_id[2], all_nodes).hex(),
         "fingerprint": {"value": b"hunter2".hex(), "fingerprint":
                         mac(by_id[5], text("chandlery/v1/fingerprint") + field(b"hunter2"))[:8].hex()},
     }, out, indent=1)

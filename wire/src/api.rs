@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Delivery, Grant, Layer};
-use crate::name::{EntryName, EnvironmentName, RegionName, ServiceName, StackName};
+use crate::name::{EntryName, EnvironmentName, NodeName, RegionName, ServiceName, StackName};
 use crate::token::{Scope, Verb};
 use crate::value::Value;
 
@@ -72,6 +72,36 @@ pub struct DeclareEnvironment {
     /// Regions to add.
     #[serde(default)]
     pub regions: Vec<RegionName>,
+}
+
+/// A machine and the region it is in: `GET`, `PUT` and `DELETE /v1/nodes/{node}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct Node {
+    pub name: NodeName,
+    pub region: RegionName,
+    /// When it got this region.
+    pub since: String,
+    /// The id of the token that said so.
+    pub author: String,
+    /// The tokens that were revoked together with the node; only in the answer to its removal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_tokens: Vec<String>,
+}
+
+/// `GET /v1/nodes`: those in the regions that the token reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct NodeList {
+    pub nodes: Vec<Node>,
+}
+
+/// `PUT /v1/nodes/{node}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PlaceNode {
+    pub region: RegionName,
 }
 
 /// A new version of an entry: `PUT /v1/entries/{stack}/{environment}/{name}?region=…`.
@@ -238,6 +268,9 @@ pub struct CreateToken {
     /// How many requests it is good for; any number where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<u32>,
+    /// The node it is bound to: it reaches that node's region, whichever that is, and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeName>,
 }
 
 /// A token without its text.
@@ -257,6 +290,9 @@ pub struct TokenInfo {
     pub uses_left: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<String>,
+    /// The node it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeName>,
 }
 
 /// The one reply that holds a token's text.

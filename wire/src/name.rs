@@ -9,6 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The most bytes a stack, environment, region or service name may have: that of a DNS label.
 const MAX_LABEL: usize = 63;
+/// The most bytes a host name may have: RFC 1035, 2.3.4, as text.
+const MAX_HOST: usize = 253;
 /// The most bytes an entry's name may have.
 const MAX_ENTRY: usize = 128;
 
@@ -106,6 +108,15 @@ const STACK: Grammar = label("stack name", &[]);
 const ENVIRONMENT: Grammar = label("environment name", &[]);
 const REGION: Grammar = label("region name", &["base", "all"]);
 const SERVICE: Grammar = label("service name", &["all"]);
+// Swarm fills in what the machine calls itself, and machines may have capitals in their names.
+const NODE: Grammar = Grammar {
+    kind: "node name",
+    longest: MAX_HOST,
+    first: (|c| c.is_ascii_alphanumeric(), "a letter or a digit"),
+    rest: (|c| c.is_ascii_alphanumeric() || "._-".contains(c), "A-Z, a-z, 0-9, dot, dash and underscore"),
+    dots: true,
+    reserved: &[],
+};
 const ENTRY: Grammar = Grammar {
     kind: "entry name",
     longest: MAX_ENTRY,
@@ -212,6 +223,12 @@ name!(
     r"^[a-z0-9][a-z0-9_-]*(\.[a-z0-9_-]+)*$"
 );
 name!(
+    /// A machine, by its host name exactly as the machine tells it.
+    NodeName,
+    NODE,
+    r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$"
+);
+name!(
     /// A named thing in the store: an environment variable or a file.
     EntryName,
     ENTRY,
@@ -255,6 +272,9 @@ mod tests {
         for text in ["app", "eu-west-1", "sfo3", "my_app", "a.b", "1password", "a-_b"] {
             assert_eq!(ServiceName::parse(text).unwrap().as_str(), text);
         }
+        for text in ["vm-1", "ip-10-0-0-7.eu-west-1.compute.internal", "DESKTOP-4F"] {
+            assert_eq!(NodeName::parse(text).unwrap().as_str(), text);
+        }
         for text in ["DB_HOST", "mysql_password", "redis.conf", "_", "9lives", "tls-key.pem"] {
             assert_eq!(EntryName::parse(text).unwrap().as_str(), text);
         }
@@ -292,6 +312,7 @@ mod tests {
             assert!(StackName::parse(text).is_err(), "{text:?} was taken for a stack");
             assert!(RegionName::parse(text).is_err(), "{text:?} was taken for a region");
             assert!(EntryName::parse(text).is_err(), "{text:?} was taken for an entry");
+            assert!(NodeName::parse(text).is_err(), "{text:?} was taken for a node");
             assert!(VariableName::parse(text).is_err(), "{text:?} was taken for a variable");
         }
         assert!(StackName::parse("App").is_err(), "mixed case is refused, not lowered");

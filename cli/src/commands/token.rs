@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chandlery_wire::api::{CreateToken, CreatedToken, TokenInfo, TokenList};
-use chandlery_wire::{EnvironmentName, RegionName, Scope, ServiceName, StackName, Verb};
+use chandlery_wire::{EnvironmentName, NodeName, RegionName, Scope, ServiceName, StackName, Verb};
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
@@ -67,6 +67,9 @@ struct CreateArgs {
     /// How many requests it is good for.
     #[arg(long, value_name = "N")]
     uses: Option<u32>,
+    /// Bind it to a node: it reaches that node's region, whichever that is, and no other. Leave --region out then.
+    #[arg(long, value_name = "NODE")]
+    node: Option<NodeName>,
     /// Write it to this file, mode 0600, instead of stdout.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -109,6 +112,7 @@ fn create(args: &CreateArgs, context: &Context) -> Result<(), Failure> {
         scopes,
         expires_in: args.expires,
         uses: args.uses,
+        node: args.node.clone(),
     };
     let created: CreatedToken = context.client()?.post(&Path::new(&["tokens"]), &request)?;
     let mut text = Zeroizing::new(Vec::with_capacity(4096));
@@ -194,7 +198,7 @@ fn table(list: &TokenList) -> String {
             token.id.clone(),
             token.description.clone(),
             verbs(token),
-            scopes(token),
+            token.node.as_ref().map_or(scopes(token), |node| format!("{} node:{node}", scopes(token))),
             minute(&token.created),
             ends(token),
         ]);
@@ -205,7 +209,8 @@ fn table(list: &TokenList) -> String {
 /// A token in a few lines.
 pub(crate) fn describe(token: &TokenInfo) -> String {
     let TokenInfo { id, description, .. } = token;
-    format!("{id}: {description}\n  may {}\n  on {}\n  ends: {}\n", verbs(token), scopes(token), ends(token))
+    let place = token.node.as_ref().map(|node| format!(", in the region of node {node}")).unwrap_or_default();
+    format!("{id}: {description}\n  may {}\n  on {}{place}\n  ends: {}\n", verbs(token), scopes(token), ends(token))
 }
 
 fn verbs(token: &TokenInfo) -> String {

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt;
 
-use chandlery_wire::{Bundle, EnvironmentName, RegionName, ServiceName, StackName, TokenText};
+use chandlery_wire::{Bundle, EnvironmentName, NodeName, RegionName, ServiceName, StackName, TokenText};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::digest::{SHA256, digest};
 use ring::hkdf::{HKDF_SHA256, Salt};
@@ -30,6 +30,8 @@ pub(super) struct Place<'a> {
     pub(super) environment: &'a EnvironmentName,
     pub(super) region: Option<&'a RegionName>,
     pub(super) service: Option<&'a ServiceName>,
+    /// The machine that it was asked for by: in another region, that one's copy is of no use.
+    pub(super) node: Option<&'a NodeName>,
 }
 
 impl<'a> Place<'a> {
@@ -39,6 +41,7 @@ impl<'a> Place<'a> {
             environment: &config.environment,
             region: config.region.as_ref(),
             service: config.service.as_ref(),
+            node: config.node.as_ref(),
         }
     }
 
@@ -66,6 +69,9 @@ impl<'a> Place<'a> {
         for optional in [self.region.map(AsRef::<str>::as_ref), self.service.map(AsRef::as_ref)] {
             field(&u64::from(optional.is_some()).to_be_bytes());
             optional.into_iter().for_each(|name| field(name.as_bytes()));
+        }
+        if let Some(node) = self.node {
+            field(node.as_str().as_bytes());
         }
         bytes
     }

@@ -24,6 +24,7 @@ Every option has a variable, and beats it. No CHANDLERY_ variable reaches the ap
   --stack NAME         CHANDLERY_STACK        required
   --environment NAME   CHANDLERY_ENVIRONMENT  required
   --region NAME        CHANDLERY_REGION       where the environment has regions
+  --node NAME          CHANDLERY_NODE         the machine, whose region the server knows: {{.Node.Hostname}}
   --service NAME       CHANDLERY_SERVICE      which service of the stack this is
   --secrets-dir PATH   CHANDLERY_SECRETS_DIR  where files are placed [/run/secrets]
   --timeout TIME       CHANDLERY_TIMEOUT      for the fetch with all its tries [30s]; 500ms, 5s, 2m

@@ -14,7 +14,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use chandlery_wire::{EnvironmentName, NameError, RegionName, ServiceName, StackName, TokenText};
+use chandlery_wire::{EnvironmentName, NameError, NodeName, RegionName, ServiceName, StackName, TokenText};
 
 use crate::failure::{Exit, Failure};
 
@@ -50,6 +50,8 @@ pub(crate) struct Config {
     pub stack: StackName,
     pub environment: EnvironmentName,
     pub region: Option<RegionName>,
+    /// The machine this runs on, for the server to tell the region by.
+    pub node: Option<NodeName>,
     pub service: Option<ServiceName>,
     /// Absolute, without `..` and without a slash at its end.
     pub secrets_dir: PathBuf,
@@ -127,6 +129,7 @@ impl Config {
             environment: name(&settings, "CHANDLERY_ENVIRONMENT", EnvironmentName::parse)?
                 .ok_or_else(settings::nothing_set)?,
             region: name(&settings, "CHANDLERY_REGION", RegionName::parse)?,
+            node: settings.parse("CHANDLERY_NODE", node)?,
             service: name(&settings, "CHANDLERY_SERVICE", ServiceName::parse)?,
             secrets_dir: settings
                 .parse("CHANDLERY_SECRETS_DIR", secrets_directory)?
@@ -188,6 +191,19 @@ fn name<T>(
         };
         parse(text.to_owned()).map_err(what)
     })
+}
+
+/// A machine's name. Swarm fills in `{{.Node.Hostname}}`; whoever else reads it takes it for the name itself.
+fn node(text: &str) -> Result<NodeName, Wrong> {
+    if text.contains("{{") {
+        return Err((
+            "it was not filled in: only Swarm replaces what stands in {{…}}".to_owned(),
+            "deploy with `docker stack deploy`, or name the machine or its region (CHANDLERY_REGION)".to_owned(),
+        ));
+    }
+    let hint =
+        "write the machine's host name as `chandlery node list` shows it, or CHANDLERY_NODE: \"{{.Node.Hostname}}\"";
+    NodeName::parse(text).map_err(|error| (error.to_string(), hint.to_owned()))
 }
 
 /// What is wrong with a text, and what to do about it; the setting's name goes before it.

@@ -31,7 +31,7 @@ const fn setting(flag: &'static str, variable: &'static str, kind: Kind) -> Sett
     Setting { flag, variable, kind }
 }
 
-pub(super) const OPTIONS: [Setting; 26] = [
+pub(super) const OPTIONS: [Setting; 27] = [
     setting("--addr", "CHANDLERY_ADDR", Kind::Value),
     setting("--token-file", "CHANDLERY_TOKEN_FILE", Kind::Value),
     setting("--cacert", "CHANDLERY_CACERT", Kind::Value),
@@ -39,6 +39,7 @@ pub(super) const OPTIONS: [Setting; 26] = [
     setting("--stack", "CHANDLERY_STACK", Kind::Value),
     setting("--environment", "CHANDLERY_ENVIRONMENT", Kind::Value),
     setting("--region", "CHANDLERY_REGION", Kind::Value),
+    setting("--node", "CHANDLERY_NODE", Kind::Value),
     setting("--service", "CHANDLERY_SERVICE", Kind::Value),
     setting("--secrets-dir", "CHANDLERY_SECRETS_DIR", Kind::Value),
     setting("--timeout", "CHANDLERY_TIMEOUT", Kind::Value),
@@ -62,8 +63,7 @@ pub(super) const OPTIONS: [Setting; 26] = [
 
 /// Variables with our prefix that are not options here: the token, and what Chandlery's other programs read that may
 /// well be set for a container as a whole.
-const NO_TYPOS: [&str; 5] =
-    ["CHANDLERY_TOKEN", "CHANDLERY_NODE", "CHANDLERY_CONFIG", "CHANDLERY_DATA_DIR", "CHANDLERY_FORMAT"];
+const NO_TYPOS: [&str; 4] = ["CHANDLERY_TOKEN", "CHANDLERY_CONFIG", "CHANDLERY_DATA_DIR", "CHANDLERY_FORMAT"];
 
 /// What every variable of ours starts with. None of them reaches the app, the token least of all.
 pub(crate) const PREFIX: &str = "CHANDLERY_";

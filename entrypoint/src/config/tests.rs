@@ -53,6 +53,16 @@ fn variables_are_enough_and_options_beat_them() {
 }
 
 #[test]
+fn a_node_is_a_name_and_not_a_placeholder_that_nobody_filled_in() {
+    let config = start(&["--", "app"], &[("CHANDLERY_NODE", "ip-10-0-0-7.eu-west-1.compute.internal")]);
+    assert_eq!(config.node.unwrap().as_str(), "ip-10-0-0-7.eu-west-1.compute.internal");
+    let text = fault(&["app"], &[("CHANDLERY_NODE", "{{.Node.Hostname}}")]);
+    assert!(text.contains("CHANDLERY_NODE: it was not filled in") && text.contains("docker stack deploy"), "{text}");
+    assert!(fault(&["--node", "a/b", "app"], &[]).contains("--node: the node name has '/'"));
+    assert!(fault(&["app"], &[("CHANDLERY_NODE", "")]).contains("CHANDLERY_NODE is set and empty"));
+}
+
+#[test]
 fn the_command_may_follow_without_dashes() {
     assert_eq!(start(&["npm", "start", "--", "x"], &[]).command, ["npm", "start", "--", "x"]);
     assert_eq!(start(&["exec", "--verbose", "npm"], &[]).command, ["npm"]);

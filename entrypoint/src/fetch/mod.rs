@@ -1,5 +1,6 @@
 //! One bundle from the server: tried again while trying again can help, and checked before it is used.
 
+mod asked;
 mod connection;
 mod trust;
 
@@ -104,20 +105,13 @@ fn unreachable(config: &Config, seen: Seen) -> Failure {
     Failure::new(Exit::Unreachable, what, hint).with_faults(seen.faults).with_copy(copy)
 }
 
-/// The request's bytes. The names need no escaping: their grammar has no character that a URL treats specially.
+/// The request's bytes.
 fn request(config: &Config) -> Zeroizing<Vec<u8>> {
-    let mut path = format!("/v1/bundles/{}/{}", config.stack, config.environment);
-    if let Some(region) = &config.region {
-        path = format!("{path}/{region}");
-    }
-    if let Some(service) = &config.service {
-        path = format!("{path}?service={service}");
-    }
     let host = match &config.address {
         Address::Tls(endpoint, _) | Address::Loopback(endpoint) => endpoint.to_string(),
         Address::Unix(_) => "localhost".to_owned(),
     };
-    http::get(&path, &host, config.token.as_ref())
+    http::get(&asked::target(config), &host, config.token.as_ref())
 }
 
 fn attempt(connector: &Connector, request: &[u8], config: &Config, deadline: Instant) -> Result<Fetched, Trouble> {
@@ -162,35 +156,8 @@ fn understand(response: Response, config: &Config) -> Result<Fetched, Trouble> {
             away: false,
         })
     })?;
-    let same = bundle.stack == config.stack
-        && bundle.environment == config.environment
-        && bundle.region == config.region
-        && bundle.service == config.service;
-    if same {
-        return Ok(Fetched { bundle, body: Some(response.body) });
-    }
-    let show = |stack: &str, environment: &str, region: Option<&str>, service: Option<&str>| {
-        let region = region.map_or(String::new(), |region| format!("/{region}"));
-        let service = service.map_or(String::new(), |service| format!(" for {service}"));
-        format!("{stack}/{environment}{region}{service}")
-    };
-    let asked = show(
-        config.stack.as_str(),
-        config.environment.as_str(),
-        config.region.as_ref().map(AsRef::as_ref),
-        config.service.as_ref().map(AsRef::as_ref),
-    );
-    let got = show(
-        bundle.stack.as_str(),
-        bundle.environment.as_str(),
-        bundle.region.as_ref().map(AsRef::as_ref),
-        bundle.service.as_ref().map(AsRef::as_ref),
-    );
-    Err(Trouble::Final(Failure::new(
-        Exit::NoBundle,
-        format!("asked for the bundle {asked} and got {got}"),
-        "something between this container and the server, such as a caching proxy, mixes up answers: take it away",
-    )))
+    asked::check(config, &bundle).map_err(Trouble::Final)?;
+    Ok(Fetched { bundle, body: Some(response.body) })
 }
 
 /// What an answer that is no bundle means.

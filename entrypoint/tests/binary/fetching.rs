@@ -20,6 +20,22 @@ fn a_bundle_reaches_the_app() {
 }
 
 #[test]
+fn with_a_node_the_region_is_the_servers_to_say() {
+    let nowhere = chandlery_wire::Bundle { region: None, ..bundle() };
+    let server = Server::unix(vec![ok(&bundle()), ok(&bundle()), ok(&nowhere), ok(&nowhere)]);
+    let on = |node: &str| Start::at(&server.address).env("CHANDLERY_NODE", node);
+    let ended = on("VM-1").without("CHANDLERY_REGION").sh("echo $DB_HOST; env | grep -c CHANDLERY_");
+    assert_eq!(ended.stdout, "db.eu.internal\n0\n", "{}", ended.stderr);
+    assert_eq!(on("vm-1").sh("echo $DB_HOST").stdout, "db.eu.internal\n");
+    on("vm-1").without("CHANDLERY_REGION").sh("echo ran").failed(5, "simpleapp/production for app on node vm-1");
+    on("vm-1").sh("echo ran").failed(5, "simpleapp/production/eu-west-1 for app on node vm-1");
+    let lines: Vec<String> =
+        server.requests().iter().map(|request| request.lines().next().unwrap().to_owned()).collect();
+    assert_eq!(lines[0], "GET /v1/bundles/simpleapp/production?service=app&node=VM-1 HTTP/1.1");
+    assert_eq!(lines[1], "GET /v1/bundles/simpleapp/production/eu-west-1?service=app&node=vm-1 HTTP/1.1");
+}
+
+#[test]
 fn a_chunked_bundle_and_one_without_length_are_bundles_too() {
     let body = serde_json::to_vec(&bundle()).unwrap();
     let (one, two) = body.split_at(body.len() / 2);

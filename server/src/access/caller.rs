@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use chandlery_wire::{Scope, Verb};
+use chandlery_wire::{NodeName, Scope, Verb};
 
 /// Where a request came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Caller {
     pub id: Arc<str>,
     pub verbs: Arc<[Verb]>,
     pub scopes: Arc<[Scope]>,
+    /// The node that the token is bound to. Its scopes are those within the node's region already.
+    pub node: Option<NodeName>,
     pub peer: Option<Peer>,
     /// The store's change counter when the caller was authenticated: what was read under it is not older than the
     /// request.
@@ -78,6 +80,7 @@ impl Caller {
     /// A caller that showed no valid token. It may do nothing; it exists so that its refusal can be audited.
     #[must_use]
     pub fn anonymous(peer: Option<Peer>, trail: Trail) -> Self {
-        Self { id: "anonymous".into(), verbs: Arc::new([]), scopes: Arc::new([]), peer, as_of: 0, trail }
+        let (id, verbs, scopes) = ("anonymous".into(), Arc::new([]), Arc::new([]));
+        Self { id, verbs, scopes, node: None, peer, as_of: 0, trail }
     }
 }

@@ -1,6 +1,6 @@
 //! The one rule: a caller may do what one of its verbs allows within one of its scopes, and nothing else.
 
-use chandlery_wire::{EnvironmentName, Grant, Layer, Scope, StackName, Verb};
+use chandlery_wire::{EnvironmentName, Grant, Layer, RegionName, Scope, StackName, Verb};
 
 use super::Caller;
 
@@ -55,6 +55,20 @@ pub fn may_somewhere(caller: &Caller, verb: Verb, stack: &StackName, environment
     caller.verbs.contains(&verb) && caller.scopes.iter().any(meets)
 }
 
+/// Whether the caller may do this to anything at all in a region, in whatever stack.
+#[must_use]
+pub fn may_in_region(caller: &Caller, verb: Verb, region: &RegionName) -> bool {
+    let meets = |held: &Scope| held.region.as_ref().is_none_or(|limit| limit == region);
+    caller.verbs.contains(&verb) && caller.scopes.iter().any(meets)
+}
+
+/// What is left of a scope in one region; nothing, where it is another's.
+#[must_use]
+pub fn within_region(scope: &Scope, region: &RegionName) -> Option<Scope> {
+    let reaches = scope.region.as_ref().is_none_or(|limit| limit == region);
+    reaches.then(|| Scope { region: Some(region.clone()), ..scope.clone() })
+}
+
 /// Whether everything these verbs could do in these scopes, the caller could do itself: nobody hands out more than
 /// they hold.
 #[must_use]
@@ -66,7 +80,7 @@ pub fn may_delegate(caller: &Caller, verbs: &[Verb], scopes: &[Scope]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use chandlery_wire::{RegionName, ServiceName};
+    use chandlery_wire::ServiceName;
     use proptest::prelude::*;
 
     use super::*;

@@ -1,6 +1,6 @@
-//! Macs of the rows that are not encrypted: stacks, environments, tokens.
+//! Macs of the rows that are not encrypted: stacks, environments, nodes, tokens.
 
-use chandlery_wire::{EnvironmentName, RegionName, ServiceName, StackName};
+use chandlery_wire::{EnvironmentName, NodeName, RegionName, ServiceName, StackName};
 
 use super::error::Fault;
 use super::{IntegrityError, Keyring, Mac, MacKey, Transcript};
@@ -8,7 +8,10 @@ use super::{IntegrityError, Keyring, Mac, MacKey, Transcript};
 const STACK_LABEL: &str = "chandlery/v1/stack";
 const ENVIRONMENT_LABEL: &str = "chandlery/v1/environment";
 const TOKEN_LABEL: &str = "chandlery/v1/token";
+const NODE_TOKEN_LABEL: &str = "chandlery/v1/node-token";
 const TOKENS_LABEL: &str = "chandlery/v1/tokens";
+const NODE_LABEL: &str = "chandlery/v1/node";
+const NODES_LABEL: &str = "chandlery/v1/nodes";
 
 /// A row whose every field is covered by one mac.
 ///
@@ -17,8 +20,13 @@ const TOKENS_LABEL: &str = "chandlery/v1/tokens";
 /// environment = HMAC-SHA-256(manifest key, transcript("chandlery/v1/environment", stack, name, list(regions)))
 /// token       = HMAC-SHA-256(token key, transcript("chandlery/v1/token", id, hash, description, verbs, scopes,
 ///               number(created), created by, optional(expires), optional(uses left), optional(revoked)))
+///               or, bound to a node: the same with the label "chandlery/v1/node-token", and the node at the end
 /// tokens      = HMAC-SHA-256(token key, transcript("chandlery/v1/tokens", number(count), and of each token, sorted by id:
 ///               its mac))
+/// node        = HMAC-SHA-256(manifest key, transcript("chandlery/v1/node", name, region, number(revision),
+///               number(created), author))
+/// nodes       = HMAC-SHA-256(manifest key, transcript("chandlery/v1/nodes", number(count), and of each node, sorted by
+///               name: its mac))
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub enum Definition<'a> {
@@ -37,6 +45,22 @@ pub enum Definition<'a> {
     Tokens {
         macs: &'a [Mac],
     },
+    Node(NodeFields<'a>),
+    /// All nodes together, by their macs in the order of their names: so that none goes back to a region it has left.
+    Nodes {
+        macs: &'a [Mac],
+    },
+}
+
+/// Everything that is stored of a node.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeFields<'a> {
+    pub name: &'a NodeName,
+    pub region: &'a RegionName,
+    pub revision: u64,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub created: i64,
+    pub author: &'a str,
 }
 
 /// Everything that is stored of a token. Times are milliseconds since 1970-01-01 UTC.
@@ -54,6 +78,7 @@ pub struct TokenFields<'a> {
     pub expires: Option<i64>,
     pub uses_left: Option<u32>,
     pub revoked: Option<i64>,
+    pub node: Option<&'a NodeName>,
 }
 
 impl Definition<'_> {
@@ -79,12 +104,16 @@ impl Definition<'_> {
             Self::Environment { stack, name, .. } => format!("environment {stack}/{name}"),
             Self::Token(token) => format!("token {}", token.id),
             Self::Tokens { .. } => "the list of tokens".to_owned(),
+            Self::Node(node) => format!("node {}", node.name),
+            Self::Nodes { .. } => "the list of nodes".to_owned(),
         }
     }
 
     fn key<'k>(&self, keyring: &'k Keyring) -> &'k MacKey {
         match self {
-            Self::Stack { .. } | Self::Environment { .. } => keyring.manifest_key(),
+            Self::Stack { .. } | Self::Environment { .. } | Self::Node(_) | Self::Nodes { .. } => {
+                keyring.manifest_key()
+            }
             Self::Token(_) | Self::Tokens { .. } => keyring.token_key(),
         }
     }
@@ -95,21 +124,41 @@ impl Definition<'_> {
             Self::Environment { stack, name, regions } => {
                 Transcript::new(ENVIRONMENT_LABEL).text(stack.as_str()).text(name.as_str()).list(regions)
             }
-            Self::Tokens { macs } => {
-                let start = Transcript::new(TOKENS_LABEL).number(macs.len() as u64);
-                macs.iter().fold(start, |transcript, mac| transcript.bytes(mac))
-            }
-            Self::Token(token) => Transcript::new(TOKEN_LABEL)
-                .text(token.id)
-                .bytes(token.hash)
-                .text(token.description)
-                .text(token.verbs)
-                .text(token.scopes)
-                .number(token.created.cast_unsigned())
-                .text(token.created_by)
-                .optional(token.expires.map(i64::cast_unsigned))
-                .optional(token.uses_left.map(u64::from))
-                .optional(token.revoked.map(i64::cast_unsigned)),
+            Self::Tokens { macs } => all(TOKENS_LABEL, macs),
+            Self::Nodes { macs } => all(NODES_LABEL, macs),
+            Self::Node(node) => Transcript::new(NODE_LABEL)
+                .text(node.name.as_str())
+                .text(node.region.as_str())
+                .number(node.revision)
+                .number(node.created.cast_unsigned())
+                .text(node.author),
+            Self::Token(token) => token.transcript(),
+        }
+    }
+}
+
+fn all(label: &'static str, macs: &[Mac]) -> Transcript {
+    let start = Transcript::new(label).number(macs.len() as u64);
+    macs.iter().fold(start, |transcript, mac| transcript.bytes(mac))
+}
+
+impl TokenFields<'_> {
+    fn transcript(&self) -> Transcript {
+        let label = if self.node.is_some() { NODE_TOKEN_LABEL } else { TOKEN_LABEL };
+        let transcript = Transcript::new(label)
+            .text(self.id)
+            .bytes(self.hash)
+            .text(self.description)
+            .text(self.verbs)
+            .text(self.scopes)
+            .number(self.created.cast_unsigned())
+            .text(self.created_by)
+            .optional(self.expires.map(i64::cast_unsigned))
+            .optional(self.uses_left.map(u64::from))
+            .optional(self.revoked.map(i64::cast_unsigned));
+        match self.node {
+            None => transcript,
+            Some(node) => transcript.text(node.as_str()),
         }
     }
 }
@@ -133,7 +182,11 @@ mod tests {
             expires: None,
             uses_left: None,
             revoked: None,
+            node: None,
         };
+        let [vm_1, vm_2] = ["vm-1", "vm-2"].map(|name| NodeName::parse(name).unwrap());
+        let [eu, us] = ["eu", "us"].map(|name| RegionName::parse(name).unwrap());
+        let node = NodeFields { name: &vm_1, region: &eu, revision: 1, created: 1, author: "tok_0" };
         let name = |text: &str| StackName::parse(text).unwrap();
         let environment = |text: &str| EnvironmentName::parse(text).unwrap();
         let services = |text: &[&str]| text.iter().map(|name| ServiceName::parse(*name).unwrap()).collect::<Vec<_>>();
@@ -157,6 +210,16 @@ mod tests {
             Definition::Token(TokenFields { expires: Some(1), ..token }),
             Definition::Token(TokenFields { uses_left: Some(1), ..token }),
             Definition::Token(TokenFields { revoked: Some(1), ..token }),
+            Definition::Token(TokenFields { node: Some(&vm_1), ..token }),
+            Definition::Token(TokenFields { node: Some(&vm_2), ..token }),
+            Definition::Node(node),
+            Definition::Node(NodeFields { name: &vm_2, ..node }),
+            Definition::Node(NodeFields { region: &us, ..node }),
+            Definition::Node(NodeFields { revision: 2, ..node }),
+            Definition::Node(NodeFields { created: -1, ..node }),
+            Definition::Node(NodeFields { author: "tok_1", ..node }),
+            Definition::Nodes { macs: &[] },
+            Definition::Nodes { macs: &[[1; 32]] },
         ];
         for (at, one) in all.iter().enumerate() {
             let mac = one.sign(&keyring);

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use super::app::App;
 use super::guard;
 use super::problem::respond;
-use super::routes::{audit, bundles, entries, explanations, health, stacks, tokens};
+use super::routes::{audit, bundles, entries, explanations, health, nodes, stacks, tokens};
 use crate::vault::Error;
 
 /// The server's service.
@@ -56,6 +56,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(stacks::read, stacks::declare))
         .routes(routes!(stacks::declare_environment))
         .routes(routes!(stacks::withdraw_region))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::read, nodes::place, nodes::remove))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::own))
         .routes(routes!(tokens::revoke))

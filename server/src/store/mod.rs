@@ -13,13 +13,14 @@ mod sqlite;
 
 pub use error::StoreError;
 pub use rows::{
-    EnvironmentRow, KeyRow, LayerContent, LayerKey, LayerRow, LayerTags, Row, StackRow, TAG_BYTES, TagRow, TokenRow,
+    EnvironmentRow, KeyRow, LayerContent, LayerKey, LayerRow, LayerTags, NodeRow, Row, StackRow, TAG_BYTES, TagRow,
+    TokenRow,
 };
 pub use sqlite::{DATABASE_FILE, LOCK_FILE, SqliteStore};
 
 use std::sync::mpsc;
 
-use chandlery_wire::{EntryName, EnvironmentName, StackName};
+use chandlery_wire::{EntryName, EnvironmentName, NodeName, StackName};
 
 /// One consistent view of the store. Look-ups of what is not there are `None`; lists are sorted by name.
 pub trait Snapshot {
@@ -48,6 +49,9 @@ pub trait Snapshot {
     /// All tokens, the oldest first.
     fn tokens(&self) -> Result<Vec<TokenRow>, StoreError>;
 
+    /// All nodes.
+    fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
+
     /// All wrapped keys by id.
     fn keys(&self) -> Result<Vec<KeyRow>, StoreError>;
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
@@ -74,6 +78,9 @@ pub trait Transaction: Snapshot {
 
     /// Inserts or replaces, by id.
     fn put_token(&mut self, row: &TokenRow) -> Result<(), StoreError>;
+    /// Inserts or replaces.
+    fn put_node(&mut self, row: &NodeRow) -> Result<(), StoreError>;
+    fn remove_node(&mut self, name: &NodeName) -> Result<(), StoreError>;
     /// Inserts or replaces, by id. The count of encryptions is set as given.
     fn put_key(&mut self, row: &KeyRow) -> Result<(), StoreError>;
     /// Adds to the number of encryptions that a data key has done.

@@ -1,7 +1,7 @@
 //! What the store keeps, as plain data. A `mac`, `manifest` or `sealed` is made and checked by whoever holds the keys.
 
 use chandlery_wire::api::State;
-use chandlery_wire::{EntryName, EnvironmentName, Grant, Layer, RegionName, ServiceName, StackName};
+use chandlery_wire::{EntryName, EnvironmentName, Grant, Layer, NodeName, RegionName, ServiceName, StackName};
 
 /// Bytes of a ciphertext's authentication tag, which stands at its end.
 pub const TAG_BYTES: usize = 16;
@@ -89,6 +89,20 @@ pub struct EnvironmentRow {
     pub mac: [u8; 32],
 }
 
+/// A machine and its region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRow {
+    pub name: NodeName,
+    pub region: RegionName,
+    /// The store's revision at which it got this region.
+    pub revision: u64,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub created: i64,
+    /// The id of the token that wrote it.
+    pub author: String,
+    pub mac: [u8; 32],
+}
+
 /// A token, by its hash. Times are milliseconds since 1970-01-01 UTC.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenRow {
@@ -105,6 +119,8 @@ pub struct TokenRow {
     pub expires: Option<i64>,
     pub uses_left: Option<u32>,
     pub revoked: Option<i64>,
+    /// The node it is bound to.
+    pub node: Option<NodeName>,
     pub mac: [u8; 32],
 }
 

@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chandlery_wire::{
-    Bundle, BundleFile, BundleVariable, Code, Delivery, EntryName, EnvironmentName, Fault, Origin, RegionName, Scope,
-    ServiceName, StackName, Value, VariableName, Verb,
+    Bundle, BundleFile, BundleVariable, Code, Delivery, EntryName, EnvironmentName, Fault, NodeName, Origin,
+    RegionName, Scope, ServiceName, StackName, Value, VariableName, Verb,
 };
 use zeroize::Zeroizing;
 
 use super::attributes::Attributes;
-use super::cache::BundleKey;
+use super::cache::{BundleKey, Told};
 use super::core::Core;
+use super::nodes::placed;
 use super::operation::{Action, Done};
 use super::records::Records;
 use super::view::{View, Views};
 use super::{Error, Vault};
-use crate::access::{Caller, may};
+use crate::access::{Caller, may, may_somewhere};
 use crate::resolve::expand;
 
 /// Whose bundle.
@@ -26,6 +27,8 @@ pub struct BundleOf {
     pub stack: StackName,
     pub environment: EnvironmentName,
     pub region: Option<RegionName>,
+    /// A node in whose region it is to be.
+    pub node: Option<NodeName>,
     pub service: Option<ServiceName>,
 }
 
@@ -40,8 +43,12 @@ impl BundleOf {
     }
 
     pub(super) fn target(&self) -> String {
-        let region = self.region.as_ref().map_or("base", RegionName::as_str);
-        format!("{}/{}/{region}", self.stack, self.environment)
+        let Self { stack, environment, .. } = self;
+        match (&self.region, &self.node) {
+            (Some(region), _) => format!("{stack}/{environment}/{region}"),
+            (None, Some(node)) => format!("{stack}/{environment}/node:{node}"),
+            (None, None) => format!("{stack}/{environment}/base"),
+        }
     }
 }
 
@@ -63,10 +70,10 @@ impl Vault {
         self.perform(caller, action, move |core, caller| {
             let counter = core.store.change_counter()?;
             let (bundle, json) = build(core, caller, of.clone())?;
-            let entries = names(&bundle);
             let key = BundleKey { caller: Arc::clone(&caller.id), of };
-            core.bundles.put(counter, key, bundle.revision, Arc::clone(&entries), &json)?;
-            reply(bundle.revision, entries, &known, || Ok(json))
+            let told = Told { revision: bundle.revision, region: bundle.region.clone(), entries: names(&bundle) };
+            core.bundles.put(counter, key.clone(), told.clone(), &json)?;
+            reply(&key.of, told, &known, || Ok(json))
         })
         .await
     }
@@ -80,24 +87,43 @@ fn cached(
     known: &[u64],
     counter: u64,
 ) -> Option<Result<Done<Reply>, Error>> {
-    if !may(caller, Verb::ReadBundle, &of.scope()) {
+    if !may_ask(caller, of) {
         return Some(Err(Error::forbidden()));
     }
-    let rendered = core.bundles.get(counter, &BundleKey { caller: Arc::clone(&caller.id), of: of.clone() })?;
-    Some(reply(rendered.revision, Arc::clone(&rendered.entries), known, || core.bundles.open(&rendered)))
+    let key = BundleKey { caller: Arc::clone(&caller.id), of: of.clone() };
+    let rendered = core.bundles.get(counter, &key)?;
+    let region = rendered.told.region.clone();
+    if !may(caller, Verb::ReadBundle, &Scope { region, ..of.scope() }) {
+        return Some(Err(Error::forbidden()));
+    }
+    Some(reply(of, rendered.told.clone(), known, || core.bundles.open(&rendered)))
+}
+
+/// What is refused before anything is looked up. Where only a node is named, the region is not known yet.
+fn may_ask(caller: &Caller, of: &BundleOf) -> bool {
+    match (&of.region, &of.node) {
+        (None, Some(_)) => may_somewhere(caller, Verb::ReadBundle, &of.stack, Some(&of.environment)),
+        _ => may(caller, Verb::ReadBundle, &of.scope()),
+    }
 }
 
 fn reply(
-    revision: u64,
-    entries: Arc<[String]>,
+    of: &BundleOf,
+    told: Told,
     known: &[u64],
     json: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, Error>,
 ) -> Result<Done<Reply>, Error> {
-    let done = if known.contains(&revision) {
-        Done { detail: Some("not modified"), ..Done::new((revision, None)) }
-    } else {
-        Done::new((revision, Some(Bytes::from_owner(json()?)))).entries(entries)
+    let Told { revision, region, entries } = told;
+    let mut done = match known.contains(&revision) {
+        true => Done { detail: Some("not modified".into()), ..Done::new((revision, None)) },
+        false => Done::new((revision, Some(Bytes::from_owner(json()?)))).entries(entries),
     };
+    if let Some(node) = &of.node {
+        // The line tells whose values were read: the region's, by way of the node.
+        done.target = Some(BundleOf { region, ..of.clone() }.target());
+        let node = format!("node {node}");
+        done.detail = Some(done.detail.map_or(node.clone(), |detail| format!("{detail}, {node}")).into());
+    }
     Ok(done.revision(revision))
 }
 
@@ -107,13 +133,20 @@ fn names(bundle: &Bundle) -> Arc<[String]> {
 }
 
 fn build(core: &Core, caller: &Caller, of: BundleOf) -> Result<(Bundle, Zeroizing<Vec<u8>>), Error> {
-    if !may(caller, Verb::ReadBundle, &of.scope()) {
+    if !may_ask(caller, &of) {
         return Err(Error::forbidden());
     }
     let keyring = core.keyring();
     let bundle = core.read(|snapshot| {
         let records = Records::new(snapshot, &keyring);
-        let mut views = Views::new(records, caller, View::asked(&records, of)?);
+        let (of, since) = placed(&records, caller, of)?;
+        if !may(caller, Verb::ReadBundle, &of.scope()) {
+            return Err(Error::forbidden());
+        }
+        let mut here = View::asked(&records, of)?;
+        // A node that moved has another bundle, at whatever revisions the layers are.
+        here.revision = here.revision.max(since);
+        let mut views = Views::new(records, caller, here);
         let delivered = views.delivered();
         match expand(&mut views, delivered)? {
             Ok(values) => deliver(&views, values),

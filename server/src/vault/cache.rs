@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use chandlery_wire::{Scope, Verb};
+use chandlery_wire::{NodeName, RegionName, Scope, Verb};
 use zeroize::Zeroizing;
 
 use super::Error;
@@ -19,7 +19,11 @@ use crate::crypto::{Envelope, TokenHash};
 pub(super) struct KnownToken {
     pub(super) id: Arc<str>,
     pub(super) verbs: Arc<[Verb]>,
+    /// Of a token that is bound to a node, what is left of them in the node's region.
     pub(super) scopes: Arc<[Scope]>,
+    pub(super) node: Option<NodeName>,
+    /// It is bound to a node that is not registered any more.
+    pub(super) adrift: bool,
     pub(super) expires: Option<i64>,
     pub(super) revoked: bool,
     /// Whether its uses are counted: such a token is never taken from the cache.
@@ -80,11 +84,18 @@ impl TokenCache {
     }
 }
 
-/// A rendered bundle, and what its audit line says.
+/// What a bundle's audit line and its headers say.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) revision: u64,
+    pub(super) region: Option<RegionName>,
+    pub(super) entries: Arc<[String]>,
+}
+
+/// A rendered bundle.
 #[derive(Debug)]
 pub(super) struct Rendered {
-    pub(super) revision: u64,
-    pub(super) entries: Arc<[String]>,
+    pub(super) told: Told,
     /// The JSON, encrypted with a key of this process that is stored nowhere.
     sealed: Vec<u8>,
 }
@@ -111,16 +122,9 @@ impl BundleCache {
         self.cache.get(counter, key)
     }
 
-    pub(super) fn put(
-        &self,
-        counter: u64,
-        key: BundleKey,
-        revision: u64,
-        entries: Arc<[String]>,
-        json: &[u8],
-    ) -> Result<(), Error> {
+    pub(super) fn put(&self, counter: u64, key: BundleKey, told: Told, json: &[u8]) -> Result<(), Error> {
         if json.len() <= LARGEST_BUNDLE {
-            let rendered = Rendered { revision, entries, sealed: self.envelope.seal(json)? };
+            let rendered = Rendered { told, sealed: self.envelope.seal(json)? };
             self.cache.put(counter, key, Arc::new(rendered), MOST_BUNDLES);
         }
         Ok(())

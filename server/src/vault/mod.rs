@@ -14,6 +14,7 @@ mod entries;
 mod error;
 mod explain;
 mod gate;
+mod nodes;
 mod open;
 mod operation;
 mod records;

@@ -1,5 +1,6 @@
 //! Check and audit, in one place.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -46,14 +47,16 @@ impl Action {
 #[derive(Debug)]
 pub(super) struct Done<T> {
     pub(super) result: T,
-    pub(super) detail: Option<&'static str>,
+    pub(super) detail: Option<Cow<'static, str>>,
+    /// What the action's target turned out to be.
+    pub(super) target: Option<String>,
     pub(super) entries: Arc<[String]>,
     pub(super) revision: Option<u64>,
 }
 
 impl<T> Done<T> {
     pub(super) fn new(result: T) -> Self {
-        Self { result, detail: None, entries: Arc::new([]), revision: None }
+        Self { result, detail: None, target: None, entries: Arc::new([]), revision: None }
     }
 
     pub(super) fn entries(mut self, entries: impl Into<Arc<[String]>>) -> Self {
@@ -119,7 +122,8 @@ impl Vault {
         draft.service = action.service.as_deref();
         draft.detail = error_detail.as_deref();
         if let Ok(done) = done {
-            draft.detail = done.detail;
+            draft.detail = done.detail.as_deref();
+            draft.target = done.target.as_deref().or(draft.target);
             draft.entries = done.entries.iter().map(String::as_str).collect();
             draft.revision = done.revision;
         }

@@ -1,12 +1,13 @@
 //! Rows that are believed: every look-up here checks the mac, the manifest or the tag of what it returns.
 
 use chandlery_wire::api::State;
-use chandlery_wire::{Code, EnvironmentName, Layer, StackName, Value};
+use chandlery_wire::{Code, EnvironmentName, Layer, NodeName, StackName, Value};
 
 use super::Error;
-use crate::crypto::{Definition, Keyring, LayerHeader, ManifestLine, RecordHeader, TokenFields};
+use crate::crypto::{Definition, Keyring, LayerHeader, ManifestLine, NodeFields, RecordHeader, TokenFields};
 use crate::store::{
-    EnvironmentRow, LayerContent, LayerKey, LayerTags, Row, Snapshot, StackRow, StoreError, TAG_BYTES, TagRow, TokenRow,
+    EnvironmentRow, LayerContent, LayerKey, LayerTags, NodeRow, Row, Snapshot, StackRow, StoreError, TAG_BYTES, TagRow,
+    TokenRow,
 };
 
 /// Reads from one snapshot with one keyring.
@@ -164,6 +165,57 @@ impl<'a> Records<'a> {
         Definition::Tokens { macs: &token_macs(&rows) }.verify(self.keyring, &stored)?;
         Ok(rows)
     }
+
+    /// All nodes, each as it was written and none put back to where it was before.
+    pub(super) fn nodes(&self) -> Result<Vec<NodeRow>, Error> {
+        let rows = self.snapshot.nodes()?;
+        for row in &rows {
+            Definition::Node(node_fields(row)).verify(self.keyring, &row.mac)?;
+        }
+        match self.snapshot.meta(NODES_MAC)? {
+            // A store that never had a node.
+            None if rows.is_empty() => {}
+            stored => {
+                let stored = stored.and_then(|mac| mac.try_into().ok()).unwrap_or([0; 32]);
+                Definition::Nodes { macs: &node_macs(&rows) }.verify(self.keyring, &stored)?;
+            }
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn find_node(&self, name: &NodeName) -> Result<Option<NodeRow>, Error> {
+        Ok(self.nodes()?.into_iter().find(|row| row.name == *name))
+    }
+
+    pub(super) fn node(&self, name: &NodeName) -> Result<NodeRow, Error> {
+        self.find_node(name)?.ok_or_else(|| {
+            Error::new(Code::NotFound, format!("there is no node named {name}"))
+                .hint(format!("register it with its region: chandlery node add {name} --region REGION"))
+        })
+    }
+}
+
+/// Where the mac over all nodes is kept.
+pub(super) const NODES_MAC: &str = "nodes-mac";
+
+/// The mac over all nodes as they are now.
+pub(super) fn sign_nodes(snapshot: &dyn Snapshot, keyring: &Keyring) -> Result<[u8; 32], StoreError> {
+    Ok(Definition::Nodes { macs: &node_macs(&snapshot.nodes()?) }.sign(keyring))
+}
+
+/// The store gives them in the order of their names.
+fn node_macs(rows: &[NodeRow]) -> Vec<[u8; 32]> {
+    rows.iter().map(|row| row.mac).collect()
+}
+
+pub(super) fn node_fields(row: &NodeRow) -> NodeFields<'_> {
+    NodeFields {
+        name: &row.name,
+        region: &row.region,
+        revision: row.revision,
+        created: row.created,
+        author: &row.author,
+    }
 }
 
 /// Where the mac over all tokens is kept.
@@ -232,6 +284,7 @@ pub(super) fn token_fields(row: &TokenRow) -> TokenFields<'_> {
         expires: row.expires,
         uses_left: row.uses_left,
         revoked: row.revoked,
+        node: row.node.as_ref(),
     }
 }
 

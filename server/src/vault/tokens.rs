@@ -11,7 +11,7 @@ use super::core::Core;
 use super::operation::{Action, Done};
 use super::records::{Records, TOKENS_MAC, sign_tokens, token_fields};
 use super::{Error, Vault};
-use crate::access::{Caller, Peer, Trail, may, may_delegate};
+use crate::access::{Caller, Peer, Trail, may, may_delegate, within_region};
 use crate::crypto::{Definition, Keyring, TokenHash, new_token, new_token_id};
 use crate::store::{StoreError, TokenRow, Transaction};
 
@@ -34,9 +34,9 @@ impl Vault {
             Some(Ok(token)) => match self.look_up(TokenHash::of(&token)).await {
                 Ok(Ok((known, as_of))) => {
                     trail.identify(Arc::clone(&known.id));
-                    let KnownToken { id, verbs, scopes, .. } = &*known;
+                    let KnownToken { id, verbs, scopes, node, .. } = &*known;
                     let (id, verbs, scopes) = (Arc::clone(id), Arc::clone(verbs), Arc::clone(scopes));
-                    return Ok(Caller { id, verbs, scopes, peer, as_of, trail });
+                    return Ok(Caller { id, verbs, scopes, node: node.clone(), peer, as_of, trail });
                 }
                 Ok(Err(refusal)) => refusal,
                 // A token's row that is not what was written: the line names it.
@@ -127,6 +127,10 @@ impl Vault {
             if !may_delegate(caller, &wish.verbs, &wish.scopes) {
                 return Err(Error::forbidden().hint("a token may not do more than the one that makes it"));
             }
+            // Else it could outlive its maker's region: that moves with the node.
+            if caller.node.is_some() && wish.node != caller.node {
+                return Err(Error::forbidden().hint("a token that is bound to a node makes tokens for that node only"));
+            }
             let text = new_token()?;
             let row = draft(&core.keyring(), &text, &caller.id, wish, core.now())?;
             let info = describe(&row)?;
@@ -135,7 +139,9 @@ impl Vault {
             let keyring = core.keyring();
             let revision = core.write(move |transaction| {
                 // Checked before it is signed again: a new token must not bless an old one.
-                Records::new(&*transaction, &keyring).tokens()?;
+                let records = Records::new(&*transaction, &keyring);
+                records.tokens()?;
+                row.node.as_ref().map(|node| records.node(node)).transpose()?;
                 put(transaction, &keyring, &row)?;
                 Ok::<_, Error>(transaction.next_revision()?)
             })?;
@@ -180,9 +186,7 @@ impl Vault {
                 if !administers(&caller, &describe(&row)?) {
                     return Err(gone());
                 }
-                row.revoked.get_or_insert(now);
-                sign(&keyring, &mut row);
-                put(transaction, &keyring, &row)?;
+                row = revoke(transaction, &keyring, row, now)?;
                 Ok((describe(&row)?, transaction.next_revision()?))
             })?;
             Ok(Done::new(info).revision(revision))
@@ -199,6 +203,7 @@ pub(super) fn first_token(keyring: &Keyring, text: &TokenText, now: i64) -> Resu
         scopes: vec![Scope::default()],
         expires_in: None,
         uses: None,
+        node: None,
     };
     draft(keyring, text, "server", wish, now)
 }
@@ -227,10 +232,20 @@ fn load(core: &Core, hash: &TokenHash) -> Result<Option<KnownToken>, Error> {
         let records = Records::new(snapshot, &keyring);
         let Some(row) = records.token_by_hash(hash.as_bytes())? else { return Ok(None) };
         let info = describe(&row)?;
+        let place = match &row.node {
+            Some(node) => records.find_node(node)?,
+            None => None,
+        };
+        let scopes = match &place {
+            Some(node) => info.scopes.iter().filter_map(|scope| within_region(scope, &node.region)).collect(),
+            None => info.scopes.into(),
+        };
         Ok(Some(KnownToken {
             id: info.id.into(),
             verbs: info.verbs.into(),
-            scopes: info.scopes.into(),
+            scopes,
+            adrift: row.node.is_some() && place.is_none(),
+            node: row.node,
             expires: row.expires,
             revoked: row.revoked.is_some(),
             counted: row.uses_left.is_some(),
@@ -241,6 +256,9 @@ fn load(core: &Core, hash: &TokenHash) -> Result<Option<KnownToken>, Error> {
 fn stale(token: &KnownToken, now: i64) -> Option<&'static str> {
     if token.revoked {
         return Some("the token is revoked");
+    }
+    if token.adrift {
+        return Some("the node that the token is bound to is not registered");
     }
     token.expires.is_some_and(|expires| expires <= now).then_some("the token has expired")
 }
@@ -311,9 +329,23 @@ fn draft(keyring: &Keyring, text: &TokenText, maker: &str, wish: CreateToken, no
         expires: life.map(|life| now.saturating_add(life)),
         uses_left: wish.uses,
         revoked: None,
+        node: wish.node,
         mac: [0; 32],
     };
     sign(keyring, &mut row);
+    Ok(row)
+}
+
+/// Revokes a token, as of now or of when it was. Whoever calls it has checked the rows.
+pub(super) fn revoke(
+    transaction: &mut dyn Transaction,
+    keyring: &Keyring,
+    mut row: TokenRow,
+    now: i64,
+) -> Result<TokenRow, StoreError> {
+    row.revoked.get_or_insert(now);
+    sign(keyring, &mut row);
+    put(transaction, keyring, &row)?;
     Ok(row)
 }
 
@@ -339,6 +371,7 @@ fn describe(row: &TokenRow) -> Result<TokenInfo, Error> {
         expires: row.expires.map(rfc3339),
         uses_left: row.uses_left,
         revoked: row.revoked.map(rfc3339),
+        node: row.node.clone(),
     })
 }
 

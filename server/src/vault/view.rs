@@ -111,7 +111,7 @@ impl<'a> Views<'a> {
         let region = self.here.of.region.clone().filter(|region| declared.regions.contains(region));
         // A service is a service of its stack: in another stack, only what is granted to all is for it.
         let service = self.here.of.service.clone().filter(|_| stack == &self.here.of.stack);
-        let of = BundleOf { stack: stack.clone(), environment: environment.clone(), region, service };
+        let of = BundleOf { stack: stack.clone(), environment: environment.clone(), region, node: None, service };
         if !may(self.caller, Verb::ReadBundle, &of.scope()) {
             return Ok(None);
         }
@@ -147,11 +147,8 @@ pub(super) fn declared_region(environment: &EnvironmentRow, region: Option<&Regi
     let EnvironmentRow { stack, name, regions, .. } = environment;
     let known = list(regions);
     match region {
-        Some(region) if !regions.contains(region) => {
-            let rest = if regions.is_empty() { "it has none".to_owned() } else { format!("declared are {known}") };
-            Err(Error::new(Code::UnknownRegion, format!("{stack}/{name} has no region {region}; {rest}"))
-                .hint(format!("check CHANDLERY_REGION or --region; or declare it: chandlery region add {region}")))
-        }
+        Some(region) if !regions.contains(region) => Err(undeclared(environment, "", region)
+            .hint(format!("check CHANDLERY_REGION or --region; or declare it: chandlery region add {region}"))),
         None if !regions.is_empty() => Err(Error::new(
             Code::UnknownRegion,
             format!("{stack}/{name} has regions, and none was named; declared are {known}"),
@@ -159,6 +156,17 @@ pub(super) fn declared_region(environment: &EnvironmentRow, region: Option<&Regi
         .hint("name one with CHANDLERY_REGION or --region")),
         _ => Ok(()),
     }
+}
+
+/// A region that the environment does not have. `before` says how it comes that it was asked for.
+pub(super) fn undeclared(environment: &EnvironmentRow, before: &str, region: &RegionName) -> Error {
+    let EnvironmentRow { stack, name, regions, .. } = environment;
+    let rest = match regions.is_empty() {
+        true => "it has none".to_owned(),
+        false => format!("declared are {}", list(regions)),
+    };
+    Error::new(Code::UnknownRegion, format!("{before}{stack}/{name} has no region {region}; {rest}"))
+        .hint(format!("declare it: chandlery region add {region}; or leave the node out where there are no regions"))
 }
 
 /// Names for a sentence.

@@ -107,7 +107,7 @@ fn finish(core: &Core, result: Result<Written, Stop>, encryptions: u64) -> Resul
     let changed = written.entries.iter().filter(|entry| entry.changed);
     let entries: Vec<String> = changed.map(|entry| format!("{} v{}", entry.name, entry.version)).collect();
     if dry_run {
-        return Ok(Done { detail: Some("dry run"), ..Done::new(written) });
+        return Ok(Done { detail: Some("dry run".into()), ..Done::new(written) });
     }
     core.count_encryptions(encryptions)?;
     let revision = written.revision;

@@ -13,6 +13,7 @@ fn with_place<T>(names: [&str; 4], work: impl FnOnce(&Place<'_>) -> T) -> T {
         environment: &EnvironmentName::parse(environment).unwrap(),
         region: RegionName::parse(region).ok().as_ref(),
         service: ServiceName::parse(service).ok().as_ref(),
+        node: None,
     })
 }
 
@@ -35,6 +36,18 @@ fn what_was_sealed_opens_and_shows_nothing_until_then() {
     assert_eq!((fetched, bundle.revision), (FETCHED, 42));
     assert_eq!(bundle.variables[0].value.expose_secret(), b"hunter2");
     assert_ne!(bytes, seal(7, HERE).close(FETCHED, BODY).unwrap(), "a nonce was used twice");
+}
+
+#[test]
+fn another_node_s_copy_does_not_open() {
+    let token = TokenText::from_secret(&[7; 32]);
+    let [one, other] = ["vm-1", "vm-2"].map(|node| NodeName::parse(node).unwrap());
+    let on = |node| with_place(HERE, |place| Seal::new(&token, &Place { node, ..*place }).unwrap());
+    let bytes = on(Some(&one)).close(FETCHED, BODY).unwrap();
+    for node in [None, Some(&other)] {
+        assert_eq!(on(node).open(bytes.clone()).err(), Some(Unfit::Unauthentic));
+    }
+    assert!(on(Some(&one)).open(bytes).is_ok());
 }
 
 #[test]

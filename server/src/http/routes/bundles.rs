@@ -2,7 +2,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
-use chandlery_wire::{Bundle, EnvironmentName, Problem, RegionName, ServiceName, StackName};
+use chandlery_wire::{Bundle, EnvironmentName, NodeName, Problem, RegionName, ServiceName, StackName};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -19,9 +19,12 @@ use crate::vault::BundleOf;
 pub(in crate::http) struct ServiceQuery {
     /// The service whose bundle it is; what is granted to all services where it is left out.
     service: Option<ServiceName>,
+    /// The node in whose region it is wanted: a machine's host name. Where the path names a region as well, they must
+    /// agree.
+    node: Option<NodeName>,
 }
 
-/// The bundle of an environment that has no regions.
+/// The bundle of an environment that has no regions, or of the region that a node is in.
 #[utoipa::path(get, path = "/v1/bundles/{stack}/{environment}",
     params(("stack" = StackName, Path), ("environment" = EnvironmentName, Path), ServiceQuery),
     responses(
@@ -37,7 +40,7 @@ pub(in crate::http) async fn of_environment(
     Query(query): Query<ServiceQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let of = BundleOf { stack, environment, region: None, service: query.service };
+    let of = BundleOf { stack, environment, region: None, node: query.node, service: query.service };
     answer(&app, &caller, of, &headers).await
 }
 
@@ -57,7 +60,7 @@ pub(in crate::http) async fn of_region(
     Query(query): Query<ServiceQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let of = BundleOf { stack, environment, region: Some(region), service: query.service };
+    let of = BundleOf { stack, environment, region: Some(region), node: query.node, service: query.service };
     answer(&app, &caller, of, &headers).await
 }
 

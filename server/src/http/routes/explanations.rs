@@ -35,6 +35,6 @@ pub(in crate::http) async fn explain(
     Path((stack, environment, name)): Path<(StackName, EnvironmentName, EntryName)>,
     Query(ViewQuery { region, service }): Query<ViewQuery>,
 ) -> Result<Json<Explanation>, Failure> {
-    let of = BundleOf { stack, environment, region, service };
+    let of = BundleOf { stack, environment, region, node: None, service };
     Ok(Json(app.vault()?.explain(&caller, of, name).await?))
 }

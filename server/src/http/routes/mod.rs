@@ -5,5 +5,6 @@ pub(super) mod bundles;
 pub(super) mod entries;
 pub(super) mod explanations;
 pub(super) mod health;
+pub(super) mod nodes;
 pub(super) mod stacks;
 pub(super) mod tokens;

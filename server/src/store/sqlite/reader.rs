@@ -6,7 +6,7 @@ use chandlery_wire::{EntryName, EnvironmentName, StackName};
 use rusqlite::{Connection, Params};
 
 use super::super::{
-    EnvironmentRow, KeyRow, LayerContent, LayerKey, LayerRow, LayerTags, Row, Snapshot, StackRow, StoreError,
+    EnvironmentRow, KeyRow, LayerContent, LayerKey, LayerRow, LayerTags, NodeRow, Row, Snapshot, StackRow, StoreError,
     TAG_BYTES, TokenRow,
 };
 use super::rows::{self, Columns, ENTRY_COLUMNS, TOKEN_COLUMNS};
@@ -166,6 +166,10 @@ impl Snapshot for View<'_> {
 
     fn tokens(&self) -> Result<Vec<TokenRow>, StoreError> {
         self.many(&format!("SELECT {TOKEN_COLUMNS} FROM tokens ORDER BY created, id"), [], rows::token)
+    }
+
+    fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.many("SELECT name, region, revision, created, author, mac FROM nodes ORDER BY name", [], rows::node)
     }
 
     fn keys(&self) -> Result<Vec<KeyRow>, StoreError> {

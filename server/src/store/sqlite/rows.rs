@@ -5,15 +5,15 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use chandlery_wire::api::State;
-use chandlery_wire::{EntryName, EnvironmentName, Grant, StackName};
+use chandlery_wire::{EntryName, EnvironmentName, Grant, NodeName, StackName};
 use rusqlite::types::FromSql;
 use serde::de::DeserializeOwned;
 
-use super::super::{EnvironmentRow, KeyRow, LayerKey, Row, StackRow, StoreError, TagRow, TokenRow};
+use super::super::{EnvironmentRow, KeyRow, LayerKey, NodeRow, Row, StackRow, StoreError, TagRow, TokenRow};
 
 pub(super) const ENTRY_COLUMNS: &str = "name, grant, version, state, attributes, created, author, previous, sealed";
 pub(super) const TOKEN_COLUMNS: &str =
-    "id, hash, description, verbs, scopes, created, created_by, expires, uses_left, revoked, mac";
+    "id, hash, description, verbs, scopes, created, created_by, expires, uses_left, revoked, mac, node";
 
 /// One row that was found. The numbers are those of the columns in the statement.
 pub(super) struct Columns<'r>(pub(super) &'r rusqlite::Row<'r>);
@@ -43,6 +43,12 @@ impl Columns<'_> {
         self.text(index, record)?
             .parse()
             .map_err(|error| self.damaged(index, record, &format!("cannot be read back: {error}")))
+    }
+
+    /// A name that may be absent.
+    fn optional<T: FromStr<Err: Display>>(&self, index: usize, record: &dyn Display) -> Result<Option<T>, StoreError> {
+        let absent = self.0.get_ref(index).is_ok_and(|value| value == rusqlite::types::ValueRef::Null);
+        if absent { Ok(None) } else { self.parsed(index, record).map(Some) }
     }
 
     fn json<T: DeserializeOwned>(&self, index: usize, record: &dyn Display) -> Result<T, StoreError> {
@@ -152,7 +158,22 @@ pub(super) fn token(columns: &Columns<'_>) -> Result<TokenRow, StoreError> {
         uses_left: columns.value(8, &record)?,
         revoked: columns.value(9, &record)?,
         mac: columns.bytes(10, &record)?,
+        node: columns.optional(11, &record)?,
         id,
+    })
+}
+
+/// `name, region, revision, created, author, mac`
+pub(super) fn node(columns: &Columns<'_>) -> Result<NodeRow, StoreError> {
+    let name: NodeName = columns.parsed(0, &"a node")?;
+    let record = format!("node {name}");
+    Ok(NodeRow {
+        region: columns.parsed(1, &record)?,
+        revision: columns.number(2, &record)?,
+        created: columns.value(3, &record)?,
+        author: columns.value(4, &record)?,
+        mac: columns.bytes(5, &record)?,
+        name,
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use chandlery_wire::api::State;
-use chandlery_wire::{EntryName, EnvironmentName, RegionName, ServiceName, StackName};
+use chandlery_wire::{EntryName, EnvironmentName, NodeName, RegionName, ServiceName, StackName};
 use tempfile::TempDir;
 
 use super::super::*;
@@ -50,7 +50,19 @@ fn token(id: &str, byte: u8) -> TokenRow {
         expires: None,
         uses_left: Some(3),
         revoked: None,
+        node: None,
         mac: [byte; 32],
+    }
+}
+
+fn node(region: &str) -> NodeRow {
+    NodeRow {
+        name: NodeName::parse("vm-1").unwrap(),
+        region: RegionName::parse(region).unwrap(),
+        revision: 7,
+        created: 5,
+        author: "tok_1".to_owned(),
+        mac: [9; 32],
     }
 }
 
@@ -132,7 +144,7 @@ fn the_story_of_a_store() {
 }
 
 #[test]
-fn tokens_keys_and_meta_are_put_and_found() {
+fn tokens_nodes_keys_and_meta_are_put_and_found() {
     let directory = TempDir::new().unwrap();
     let store = SqliteStore::open(directory.path()).unwrap();
     let data = KeyRow { id: 1, purpose: "data".to_owned(), wrapped: vec![1], created: 5, encryptions: 0 };
@@ -141,6 +153,11 @@ fn tokens_keys_and_meta_are_put_and_found() {
         t.put_token(&token("tok_b", 2))?;
         t.put_token(&token("tok_a", 1))?;
         t.put_token(&TokenRow { uses_left: Some(2), revoked: Some(9), ..token("tok_b", 2) })?;
+        t.put_node(&node("eu"))?;
+        t.put_node(&NodeRow { name: NodeName::parse("vm-2").unwrap(), ..node("eu") })?;
+        t.put_node(&node("us"))?;
+        t.remove_node(&NodeName::parse("vm-2").unwrap())?;
+        t.put_token(&TokenRow { node: Some(node("us").name), ..token("tok_c", 3) })?;
         t.put_key(&stored)?;
         t.count_encryptions(1, 7)?;
         assert!(t.count_encryptions(2, 1).is_err(), "a key that is not there");
@@ -149,10 +166,12 @@ fn tokens_keys_and_meta_are_put_and_found() {
     })
     .unwrap();
     read_with::<_, StoreError>(&store, |s| {
-        assert_eq!(s.tokens()?.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), ["tok_a", "tok_b"]);
+        assert_eq!(s.tokens()?.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), ["tok_a", "tok_b", "tok_c"]);
+        assert_eq!(s.token_by_id("tok_c")?.unwrap().node, Some(node("us").name));
+        assert_eq!(s.nodes()?, [node("us")]);
         let found = s.token_by_hash(&[2; 32])?.unwrap();
         assert_eq!((found.id.as_str(), found.uses_left, found.revoked), ("tok_b", Some(2), Some(9)));
-        assert_eq!(s.token_by_hash(&[3; 32])?, None);
+        assert_eq!(s.token_by_hash(&[4; 32])?, None);
         assert_eq!(s.token_by_id("tok_a")?.unwrap(), token("tok_a", 1));
         assert_eq!(s.keys()?, [KeyRow { encryptions: 7, ..data.clone() }]);
         assert_eq!((s.meta("a")?, s.meta("b")?), (Some(b"2".to_vec()), None));
@@ -328,8 +347,11 @@ fn a_newer_schema_is_refused_and_kept() {
     assert!(sqlite3(directory.path(), "PRAGMA user_version = 99"));
     let before = fs::read(&file).unwrap();
     let refused = SqliteStore::open(directory.path()).unwrap_err();
-    assert_eq!(refused, StoreError::TooNew { file: file.clone(), found: 99, known: 1 });
-    assert!(refused.to_string().contains("has schema 99, and this program knows schemas up to 1"), "{refused}");
+    assert_eq!(
+        refused,
+        StoreError::TooNew { file: file.clone(), found: 99, known: i64::try_from(schema::MIGRATIONS.len()).unwrap() }
+    );
+    assert!(refused.to_string().contains("has schema 99, and this program knows schemas up to 2"), "{refused}");
     assert_eq!(before, fs::read(&file).unwrap());
 }
 
@@ -450,7 +472,13 @@ fn a_step_that_was_released_is_never_changed() {
             hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
         })
         .collect();
-    assert_eq!(hashes, ["0a610b52b59a85abaeda3abdf2b5c3cb2ce0795566cf952e7f91224638c0363a"]);
+    assert_eq!(
+        hashes,
+        [
+            "0a610b52b59a85abaeda3abdf2b5c3cb2ce0795566cf952e7f91224638c0363a",
+            "bfcecbaaf9b3c03496a6656f40b25832611151987be7b25176900b7c0a1e55e8",
+        ]
+    );
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Writing rows.
 
+use chandlery_wire::NodeName;
 use rusqlite::params;
 
 use super::super::{
-    EnvironmentRow, KeyRow, LayerKey, LayerRow, Row, Snapshot, StackRow, StoreError, TokenRow, Transaction,
+    EnvironmentRow, KeyRow, LayerKey, LayerRow, NodeRow, Row, Snapshot, StackRow, StoreError, TokenRow, Transaction,
 };
 use super::reader::View;
 use super::rows::{ENTRY_COLUMNS, TOKEN_COLUMNS, state_text};
@@ -81,18 +82,33 @@ impl Transaction for View<'_> {
 
     fn put_token(&mut self, row: &TokenRow) -> Result<(), StoreError> {
         let sql = format!(
-            "INSERT INTO tokens ({TOKEN_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+            "INSERT INTO tokens ({TOKEN_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
              ON CONFLICT (id) DO UPDATE SET hash = excluded.hash, description = excluded.description, \
              verbs = excluded.verbs, scopes = excluded.scopes, created = excluded.created, \
              created_by = excluded.created_by, expires = excluded.expires, uses_left = excluded.uses_left, \
-             revoked = excluded.revoked, mac = excluded.mac"
+             revoked = excluded.revoked, mac = excluded.mac, node = excluded.node"
         );
-        let TokenRow { id, hash, description, verbs, scopes, created, created_by, expires, uses_left, revoked, mac } =
-            row;
+        let TokenRow { id, hash, description, verbs, scopes, created, created_by, expires, .. } = row;
+        let (uses_left, revoked, mac, node) =
+            (row.uses_left, row.revoked, row.mac, row.node.as_ref().map(NodeName::as_str));
         self.execute(
             &sql,
-            params![id, hash, description, verbs, scopes, created, created_by, expires, uses_left, revoked, mac],
+            params![id, hash, description, verbs, scopes, created, created_by, expires, uses_left, revoked, mac, node],
         )?;
+        Ok(())
+    }
+
+    fn put_node(&mut self, row: &NodeRow) -> Result<(), StoreError> {
+        let sql = "INSERT INTO nodes (name, region, revision, created, author, mac) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                   ON CONFLICT DO UPDATE SET region = excluded.region, revision = excluded.revision, \
+                   created = excluded.created, author = excluded.author, mac = excluded.mac";
+        let (name, region, revision) = (row.name.as_str(), row.region.as_str(), signed(row.revision)?);
+        self.execute(sql, params![name, region, revision, row.created, row.author, row.mac])?;
+        Ok(())
+    }
+
+    fn remove_node(&mut self, name: &NodeName) -> Result<(), StoreError> {
+        self.execute("DELETE FROM nodes WHERE name = ?1", [name.as_str()])?;
         Ok(())
     }
 

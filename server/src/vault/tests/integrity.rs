@@ -9,7 +9,7 @@ use crate::store::{SqliteStore, Store};
 use crate::vault::OpenError;
 
 /// Runs SQL on the database as somebody with the `sqlite3` tool would.
-fn sql(it: &Fixture, statement: &str) -> usize {
+pub(super) fn sql(it: &Fixture, statement: &str) -> usize {
     let path = it.dir.path().join(crate::store::DATABASE_FILE);
     rusqlite::Connection::open(path).unwrap().execute(statement, []).unwrap()
 }

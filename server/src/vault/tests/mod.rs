@@ -2,6 +2,7 @@
 
 mod entries;
 mod integrity;
+mod nodes;
 mod resolving;
 mod tokens;
 
@@ -115,7 +116,7 @@ impl Fixture {
         uses: Option<u32>,
     ) -> TokenText {
         let (verbs, scopes) = (verbs.to_vec(), scopes.to_vec());
-        let wish = CreateToken { description: "test".to_owned(), verbs, scopes, expires_in, uses };
+        let wish = CreateToken { description: "test".to_owned(), verbs, scopes, expires_in, uses, node: None };
         let created = self.vault.create_token(&self.admin, wish).await.unwrap();
         TokenText::parse(std::str::from_utf8(created.token.expose_secret()).unwrap()).unwrap()
     }
@@ -154,11 +155,11 @@ pub(super) fn key(layer: &str) -> LayerKey {
 pub(super) fn of(layer: &str, service: Option<&str>) -> BundleOf {
     let LayerKey { stack, environment, layer } = key(layer);
     let service = service.map(|name| ServiceName::parse(name).unwrap());
-    BundleOf { stack, environment, region: layer.region().cloned(), service }
+    BundleOf { stack, environment, region: layer.region().cloned(), node: None, service }
 }
 
 pub(super) fn scope(layer: &str) -> Scope {
-    let BundleOf { stack, environment, region, service } = of(layer, None);
+    let BundleOf { stack, environment, region, service, .. } = of(layer, None);
     Scope { stack: Some(stack), environment: Some(environment), region, service }
 }
 

@@ -105,6 +105,7 @@ async fn nobody_makes_a_token_that_may_more_than_themselves() {
         scopes: vec![scope],
         expires_in: None,
         uses: None,
+        node: None,
     };
     assert!(it.vault.create_token(&admin, wish(&[Verb::ReadBundle], scope("production/eu"))).await.is_ok());
     for (verbs, scope) in [
