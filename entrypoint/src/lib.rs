@@ -10,6 +10,8 @@ mod exec;
 mod failure;
 mod fetch;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod report;
 mod sys;

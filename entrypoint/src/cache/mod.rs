@@ -92,3 +92,9 @@ fn milliseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// Nothing opens that was not sealed, and what was sealed opens to what it was.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_file(data: &[u8]) {
+    sealed::fuzz(data);
+}

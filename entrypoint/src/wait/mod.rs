@@ -201,3 +201,14 @@ fn too_long(plan: &Plan, seen: &[Sight]) -> Failure {
     let hint = "look at the logs of what is missing; WAIT_TIMEOUT gives it more time";
     Failure::new(Exit::WaitedTooLong, what, hint).with_faults(faults)
 }
+
+/// What an answer to this URL's probe means, as words; `None` while there is more to come.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_reply(url: &str, answer: &[u8]) -> Option<String> {
+    match Target::parse(url).ok()?.speech.reply(answer) {
+        probe::Verdict::Ready => Some(String::new()),
+        probe::Verdict::NotReady(why) => Some(why),
+        probe::Verdict::NotThis(what) => Some(what.to_owned()),
+        probe::Verdict::More => None,
+    }
+}

@@ -119,6 +119,12 @@ impl Plan {
         self
     }
 
+    /// Everything that is ever shown of it.
+    #[cfg(fuzzing)]
+    pub(crate) fn fuzz_shown(&self) -> String {
+        self.items.iter().map(|item| item.target.to_string() + &item.written).collect()
+    }
+
     /// How long to wait at most.
     pub(super) fn time(&self) -> Duration {
         if self.pace.once { ONE_ATTEMPT.min(self.pace.patience) } else { self.timeout }
