@@ -4,9 +4,9 @@
 //! away, or putting an older one back.
 
 use std::ffi::{CStr, CString};
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::sys;
@@ -16,7 +16,7 @@ const FOR_OTHERS: u32 = 0o077;
 const WRITE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 /// The most bytes of a copy: more than the largest answer of a server, which is 64 MiB.
-const MOST: u64 = 65 * 1024 * 1024;
+const MOST: usize = 65 * 1024 * 1024;
 
 /// An open directory that is fit for copies.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Directory {
     /// # Errors
     /// Why it is not fit, and what to do.
     pub(super) fn make(path: &Path) -> Result<Self, String> {
-        let made = DirBuilder::new().mode(CLOSED).create(path);
+        let made = sys::make_directory(path, CLOSED);
         match made {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
                 return Err(format!("it cannot be made: {error}"));
@@ -40,7 +40,7 @@ impl Directory {
         let mode = found.mode();
         let ours = found.uid() == sys::effective_user();
         // The sticky bit is the mark of a directory that many use, empty or not.
-        if ours && mode & FOR_OTHERS != 0 && mode & STICKY == 0 && is_empty(path) {
+        if ours && mode & FOR_OTHERS != 0 && mode & STICKY == 0 && is_empty(&handle) {
             let closed = handle.set_permissions(Permissions::from_mode(CLOSED));
             closed.map_err(|error| format!("it cannot be closed to others: {error}"))?;
         }
@@ -79,10 +79,9 @@ impl Directory {
         if !found.is_file() || found.uid() != sys::effective_user() || found.mode() & WRITE_BY_OTHERS != 0 {
             return Err("it is not a plain file that only this user may write to".to_owned());
         }
-        let mut bytes = Vec::new();
-        match file.take(MOST + 1).read_to_end(&mut bytes) {
-            Ok(_) if bytes.len() as u64 > MOST => Err("it is larger than any bundle".to_owned()),
-            Ok(_) => Ok(bytes),
+        match sys::read_at_most(&file, MOST) {
+            Ok(bytes) if bytes.len() > MOST => Err("it is larger than any bundle".to_owned()),
+            Ok(bytes) => Ok(bytes),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -121,6 +120,6 @@ fn open(path: &Path) -> Result<File, String> {
     })
 }
 
-fn is_empty(path: &Path) -> bool {
-    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+fn is_empty(directory: &File) -> bool {
+    sys::names_in(directory).is_ok_and(|names| names.is_empty())
 }

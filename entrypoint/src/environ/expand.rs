@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
-use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path};
@@ -17,6 +16,7 @@ use chandlery_wire::{Bundle, DEFAULT_SECRETS_DIRECTORY, VariableName};
 use super::limits::MOST_OF_ONE;
 use crate::config::{Config, ExpandFiles, PREFIX};
 use crate::failure::{Exit, Failure};
+use crate::sys;
 
 const SUFFIX: &str = "_FILE";
 
@@ -33,11 +33,12 @@ pub(super) fn expand(
     if config.expand_files == ExpandFiles::Nothing {
         return Ok(Vec::new());
     }
-    let set: HashSet<OsString> = inherited.iter().map(|(name, _)| name.clone()).collect();
     let (mut faults, mut refused, mut filled) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, value) in inherited.iter_mut() {
+    for at in 0..inherited.len() {
+        let (name, value) = &inherited[at];
         let Some(target) = target(config, name, value) else { continue };
-        if set.contains(OsStr::new(&target)) || injected.contains(OsStr::new(&target)) {
+        let set = inherited.iter().any(|(name, _)| name == OsStr::new(&target));
+        if set || injected.contains(OsStr::new(&target)) {
             faults.push(format!("{target}: is set, and so is {target}{SUFFIX}; which of the two is meant?"));
         } else if is_dangerous(&target) && !config.allowed_names.contains(&target) {
             faults.push(format!("{target}: changes which code the app runs, or whom it trusts"));
@@ -45,8 +46,9 @@ pub(super) fn expand(
         } else {
             match content(config, bundle, Path::new(value)) {
                 Ok(bytes) => {
-                    *name = OsString::from(&target);
-                    filled.push((target, std::mem::replace(value, OsString::from_vec(bytes))));
+                    let filler = (OsString::from(&target), OsString::from_vec(bytes));
+                    let (_, path) = std::mem::replace(&mut inherited[at], filler);
+                    filled.push((target, path));
                 }
                 Err(why) => faults.push(format!("{target}{SUFFIX}: {why}")),
             }
@@ -126,7 +128,5 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     if !found.is_file() {
         return Err("is not a plain file".to_owned());
     }
-    let mut bytes = Vec::new();
-    file.take(MOST_OF_ONE as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    Ok(bytes)
+    sys::read_at_most(&file, MOST_OF_ONE).map_err(|error| error.to_string())
 }

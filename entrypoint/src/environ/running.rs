@@ -3,8 +3,8 @@
 //! Nothing of it is kept anywhere. It is read from the app's own process, where the kernel still has the block that this
 //! program gave it, so whoever may read that may use this.
 
-use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -70,7 +70,7 @@ fn unreadable(pid: u32, error: &io::Error) -> Failure {
 
 /// The environment of a process, read as the user it runs as: root needs no more than the right to become that user.
 fn look(pid: u32) -> Result<Environment, Failure> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| unreadable(pid, &error))?;
+    let status = text(&format!("/proc/{pid}/status")).map_err(|error| unreadable(pid, &error))?;
     let id = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|ids| ids.split_whitespace().nth(1)?.parse().ok())
@@ -109,10 +109,10 @@ fn parse(block: &[u8]) -> Option<Vec<(OsString, OsString)>> {
 
 /// The child that was started first; what comes later is its siblings, or orphans that process 1 takes in.
 fn oldest_child(parent: u32) -> Option<u32> {
-    let processes = fs::read_dir("/proc").ok()?.flatten();
-    let children = processes.filter_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+    let processes = File::open("/proc").and_then(|directory| sys::names_in(&directory)).ok()?;
+    let children = processes.iter().filter_map(|name| {
+        let pid: u32 = name.to_str().ok()?.parse().ok()?;
+        let stat = text(&format!("/proc/{pid}/stat")).ok()?;
         // The name in parentheses may hold anything: proc_pid_stat(5).
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
         let (state, its_parent, started) = (*fields.first()?, fields.get(1)?, fields.get(19)?);
@@ -123,8 +123,12 @@ fn oldest_child(parent: u32) -> Option<u32> {
 }
 
 fn comm(pid: &str) -> io::Result<String> {
-    let bytes = fs::read(format!("/proc/{pid}/comm"))?;
-    Ok(OsStr::from_bytes(bytes.trim_ascii_end()).to_string_lossy().into_owned())
+    Ok(text(&format!("/proc/{pid}/comm"))?.trim_end().to_owned())
+}
+
+/// A name in it may be any bytes.
+fn text(path: &str) -> io::Result<String> {
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

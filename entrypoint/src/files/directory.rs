@@ -1,8 +1,8 @@
 //! The secrets directory: in memory, nobody else's to write, and not somewhere else by way of a symlink.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -43,7 +43,7 @@ impl Directory {
         let path = place.directory();
         let (handle, made) = match open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                DirBuilder::new().mode(CLOSED).create(path).map_err(|error| cannot_make(place, &error))?;
+                sys::make_directory(path, CLOSED).map_err(|error| cannot_make(place, &error))?;
                 (open(path), true)
             }
             outcome => (outcome, false),

@@ -1,12 +1,13 @@
 //! Files and directories by descriptor.
 
 use std::ffi::{CStr, CString, c_int};
-use std::fs::File;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
+use std::path::Path;
 
-use super::check;
+use super::{c_string, check};
 
 /// Whether an open file lies on a file system that is memory and nothing else: tmpfs or ramfs (statfs(2)).
 #[expect(unsafe_code, reason = "std has no statfs")]
@@ -137,6 +138,43 @@ pub(crate) fn names_in(directory: &File) -> io::Result<Vec<CString>> {
         libc::closedir(stream);
     }
     Ok(names)
+}
+
+/// Makes a directory. std's way can also make those above it, which costs 2 KB.
+#[expect(unsafe_code, reason = "std's way is larger")]
+pub(crate) fn make_directory(path: &Path, mode: libc::mode_t) -> io::Result<()> {
+    let path = c_string(path)?;
+    // SAFETY: the path is valid for the call.
+    check(unsafe { libc::mkdir(path.as_ptr(), mode) })
+}
+
+/// Reads a file to its end, or until one byte more than `most` is there.
+pub(crate) fn read_at_most(mut file: &File, most: usize) -> io::Result<Vec<u8>> {
+    const STEP: usize = 16 * 1024;
+    let mut bytes = Vec::new();
+    while bytes.len() <= most {
+        let end = bytes.len();
+        bytes.resize((end + STEP).min(most + 1), 0);
+        let count = file.read(&mut bytes[end..])?;
+        bytes.truncate(end + count);
+        if count == 0 {
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Takes a descriptor away from this process and from the app. Where it is one of the three that every program expects,
+/// `/dev/null` takes its place.
+#[expect(unsafe_code, reason = "std closes only what it has opened")]
+pub(crate) fn give_up(descriptor: RawFd) -> io::Result<()> {
+    if descriptor <= libc::STDERR_FILENO {
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        // SAFETY: dup2 takes plain integers; the standard streams are never owned by a `File`.
+        return check(unsafe { libc::dup2(null.as_raw_fd(), descriptor) });
+    }
+    // SAFETY: close takes a plain integer; the caller knows that nothing of this program owns the descriptor.
+    check(unsafe { libc::close(descriptor) })
 }
 
 /// Gives a file of an open directory another name there; what had that name is replaced, and never followed.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "panicking is how a test says no, in its helpers too")]
 
 mod away;
+mod descriptors;
 mod environment;
 mod exec;
 mod fetching;
