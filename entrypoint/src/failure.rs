@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The exit codes, all of them; `--help` prints this list.
 ///
@@ -90,17 +91,36 @@ impl Failure {
         text
     }
 
+    /// The same for programs, in one line.
+    fn json(&self) -> String {
+        let faults: Vec<String> = self.faults.iter().map(|fault| quoted(fault)).collect();
+        let (what, hint, exit) = (quoted(&self.what), quoted(&self.hint), self.exit as i32);
+        let faults = faults.join(",");
+        format!("{{\"event\":\"failed\",\"detail\":{what},\"faults\":[{faults}],\"hint\":{hint},\"exit\":{exit}}}\n")
+    }
+
     pub(crate) fn report_and_exit(self) -> ! {
-        write_stderr(&self.text());
+        write_stderr(&if JSON.load(Ordering::Relaxed) { self.json() } else { self.text() });
         std::process::exit(self.exit as i32)
     }
 }
 
 const NAME: &str = "chandlery-entrypoint";
 
+/// Whether what is said is for programs.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on every line is JSON.
+pub(crate) fn speak_json() {
+    JSON.store(true, Ordering::Relaxed);
+}
+
 /// Prints one line about what goes on.
 pub(crate) fn say(line: &str) {
-    write_stderr(&format!("{NAME}: {}\n", printable(line)));
+    write_stderr(&match JSON.load(Ordering::Relaxed) {
+        true => format!("{{\"event\":\"note\",\"detail\":{}}}\n", quoted(line)),
+        false => format!("{NAME}: {}\n", printable(line)),
+    });
 }
 
 /// The only way to stderr. A closed or full one never stops a start.

@@ -29,13 +29,19 @@ use fetch::Fetched;
 pub fn run() {
     sys::end_on_signals();
     let core_limit = sys::forbid_dumps();
-    let outcome = match Config::read(std::env::args_os(), std::env::vars_os()) {
+    if let Some(arguments) = wait::compat::asked(std::env::args_os()) {
+        return end(wait::compat::run(arguments, std::env::vars_os().collect(), core_limit));
+    }
+    end(match Config::read(std::env::args_os(), std::env::vars_os()) {
         Ok(Request::Print(text)) => report::print(&text),
         Ok(Request::Explain(config)) => explain(&config),
         Ok(Request::Beside(command)) => beside(&command, core_limit),
         Ok(Request::Start(config)) => start(*config, core_limit),
         Err(failure) => Err(failure),
-    };
+    });
+}
+
+fn end(outcome: Result<(), Failure>) {
     if let Err(failure) = outcome {
         failure.report_and_exit();
     }
@@ -43,13 +49,16 @@ pub fn run() {
 
 /// Everything there is to it. It comes back only when it failed, and then the files it placed are gone again.
 fn start(mut config: Config, core_limit: sys::CoreLimit) -> Result<(), Failure> {
+    if config.json {
+        failure::speak_json();
+    }
     let user = user::find(&config)?;
     if let Some(user) = &user {
         user.move_in(&mut config);
     }
     let config = &config;
     // What is wrong with the waiting is found out now, but for what the bundle says about it.
-    wait::Plan::read(&|name| config.inherited(name), &[])?;
+    wait::Plan::read(&|name| config.inherited(name), &config.wait)?;
     let Fetched { bundle, body } = fetch::bundle(config).or_else(|failure| cache::instead(config, failure))?;
     let _placed = files::place(&bundle.files, config, user.as_ref())?;
     let environment = environ::build(config, &bundle)?;
@@ -59,7 +68,7 @@ fn start(mut config: Config, core_limit: sys::CoreLimit) -> Result<(), Failure> 
     if config.verbose {
         report::summary(config, &bundle, &environment);
     }
-    let plan = wait::Plan::read(&|name| environment.find(name).or_else(|| config.inherited(name)), &[])?;
+    let plan = wait::Plan::read(&|name| environment.find(name).or_else(|| config.inherited(name)), &config.wait)?;
     wait::for_plan(&plan.without_repetition(), config.json)?;
     Err(exec::exec_as(user.as_ref(), &config.command, &environment, core_limit))
 }

@@ -12,6 +12,7 @@ const HELP: &str = "\
 Gives a container its secrets and its environment, waits for what it needs, and becomes its app.
 
 Usage: chandlery-entrypoint [options] -- command [arguments]
+       chandlery-entrypoint wait [options] [command]      only waits, as docker-compose-wait does: see wait --help
        chandlery-entrypoint env -- command [arguments]    in the running app's environment: docker exec, health checks
 
 Every option has a variable, and beats it. No CHANDLERY_ variable reaches the app.
@@ -42,16 +43,22 @@ Every option has a variable, and beats it. No CHANDLERY_ variable reaches the ap
   --explain                                   show what a start would get, secrets masked, and start nothing
   --help, --version
 
-Waiting, set here or in the bundle:
-  WAIT_HOSTS                 db:3306,cache:6379: start when all of them accept connections
-  WAIT_TIMEOUT               for all of it [30s]
-  WAIT_HOST_CONNECT_TIMEOUT  for one attempt [5s]
-  WAIT_SLEEP_INTERVAL        between attempts [10ms]
+Waiting, set here or in the bundle; docs/WAITING.md has all of it:
+  --wait URL           WAIT_HOSTS             db:3306,postgres://pg,http://web/healthz: start when all are ready;
+                                              --wait adds to it and may be repeated (also: -wait, as in dockerize)
+                       WAIT_PATHS             and when these paths exist
+  --wait-timeout TIME  WAIT_TIMEOUT           for all of it [30s] (also: -timeout, with one dash)
+  --wait-retry-interval TIME  WAIT_SLEEP_INTERVAL  between attempts [10ms after a refusal]
+  --wait-http-header \"Name: value\"            for every http and https URL
+                       WAIT_HOST_CONNECT_TIMEOUT  for one attempt to connect, and again to answer [5s]
+                       WAIT_BEFORE, WAIT_AFTER    sleep this long first, and last [0]
+                       WAIT_CACERT            the CA of https, rediss and amqps: a path, or the PEM itself
+  URLs: tcp, tcp4, tcp6, unix, file, http, https, postgres, mysql, redis, rediss, amqp, amqps, memcached
 
 Exit codes: the app's own, once it runs. Before that:
     1  a defect of this program        7  the environment would be dangerous or too large
     2  an option or variable is wrong  8  the server is not the one to be trusted
-    3  no answer before the deadline   124  WAIT_HOSTS not reachable in time
+    3  no answer before the deadline   124  what is waited for was not ready in time
     4  the server refused              126  the command cannot be executed
     5  there is no such bundle         127  the command was not found
     6  files cannot be placed          128+n  ended by signal n

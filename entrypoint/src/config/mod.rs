@@ -72,6 +72,8 @@ pub(crate) struct Config {
     pub cache: Option<Cache>,
     /// Absent where nothing is left of this program after the exec.
     pub watch: Option<Watch>,
+    /// Options about waiting: the variable that each stands for, and its value.
+    pub wait: Vec<(&'static str, OsString)>,
     pub verbose: bool,
     /// Progress as lines of JSON, for machines.
     pub json: bool,
@@ -142,8 +144,9 @@ impl Config {
             pristine: settings.switch("CHANDLERY_PRISTINE")?,
             expand_files: settings.parse("CHANDLERY_EXPAND_FILES", expand::parse)?.unwrap_or(ExpandFiles::Nothing),
             watch: lasting::watch(&settings)?,
+            wait: settings.waiting(),
             verbose: settings.switch("CHANDLERY_VERBOSE")?,
-            json: settings.parse("CHANDLERY_LOG_FORMAT", json)?.unwrap_or(false),
+            json: settings.parse("CHANDLERY_LOG_FORMAT", is_json)?.unwrap_or(false),
             address,
             command: arguments.command,
             inherited,
@@ -220,7 +223,10 @@ fn timeout(text: &str) -> Result<Duration, Wrong> {
 }
 
 /// Whether progress is told as lines of JSON.
-fn json(text: &str) -> Result<bool, Wrong> {
+///
+/// # Errors
+/// It is neither of the two formats.
+pub(crate) fn is_json(text: &str) -> Result<bool, Wrong> {
     match text {
         "json" => Ok(true),
         "text" => Ok(false),

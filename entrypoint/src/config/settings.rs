@@ -7,6 +7,7 @@ use chandlery_wire::VariableName;
 use super::arguments::Arguments;
 use super::{Wrong, usage};
 use crate::failure::{Failure, say};
+use crate::wait;
 
 /// How an option takes its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub(super) enum Kind {
     Value,
     /// On or off; the option alone is on.
     Switch,
-    /// Names, separated by commas; the option may come more than once, and adds to the variable.
+    /// Names or URLs, separated by commas; the option may come more than once, and adds to the variable.
     List,
 }
 
@@ -31,7 +32,7 @@ const fn setting(flag: &'static str, variable: &'static str, kind: Kind) -> Sett
     Setting { flag, variable, kind }
 }
 
-pub(super) const OPTIONS: [Setting; 27] = [
+pub(super) const OPTIONS: [Setting; 35] = [
     setting("--addr", "CHANDLERY_ADDR", Kind::Value),
     setting("--token-file", "CHANDLERY_TOKEN_FILE", Kind::Value),
     setting("--cacert", "CHANDLERY_CACERT", Kind::Value),
@@ -57,6 +58,15 @@ pub(super) const OPTIONS: [Setting; 27] = [
     setting("--health", "CHANDLERY_HEALTH", Kind::Value),
     setting("--health-timeout", "CHANDLERY_HEALTH_TIMEOUT", Kind::Value),
     setting("--stop-timeout", "CHANDLERY_STOP_TIMEOUT", Kind::Value),
+    setting("--wait", "WAIT_HOSTS", Kind::List),
+    setting("--wait-timeout", "WAIT_TIMEOUT", Kind::Value),
+    setting("--wait-retry-interval", "WAIT_SLEEP_INTERVAL", Kind::Value),
+    setting("--wait-http-header", wait::HEADER, Kind::List),
+    // dockerize's spelling. Its -timeout is the waiting's, and --timeout the fetch's.
+    setting("-wait", "WAIT_HOSTS", Kind::List),
+    setting("-timeout", "WAIT_TIMEOUT", Kind::Value),
+    setting("-wait-retry-interval", "WAIT_SLEEP_INTERVAL", Kind::Value),
+    setting("-wait-http-header", wait::HEADER, Kind::List),
     setting("--verbose", "CHANDLERY_VERBOSE", Kind::Switch),
     setting("--format", "CHANDLERY_LOG_FORMAT", Kind::Value),
 ];
@@ -125,6 +135,11 @@ impl<'a> Settings<'a> {
             _ => Err(("it is neither on nor off".to_owned(), "write 1 or 0".to_owned())),
         });
         Ok(parsed?.unwrap_or(false))
+    }
+
+    /// The options about waiting, which are read together with the variables of the bundle.
+    pub(super) fn waiting(&self) -> Vec<(&'static str, OsString)> {
+        self.options.iter().filter(|(name, _)| name.starts_with("WAIT_")).cloned().collect()
     }
 
     /// The names of the variable and of all options of its kind.

@@ -29,6 +29,11 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
+    /// What this process was started with, as it is: for commands that are not started in the app's place.
+    pub(crate) fn unchanged(variables: Vec<(OsString, OsString)>) -> Self {
+        Self { variables, filled: Vec::new() }
+    }
+
     /// The value of a variable.
     pub(crate) fn find(&self, name: &str) -> Option<&OsStr> {
         let found = self.variables.iter().find(|(key, _)| key == name);

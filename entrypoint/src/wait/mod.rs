@@ -1,6 +1,7 @@
 //! Waiting until what the app needs is ready: it accepts connections, or answers as its protocol has it.
 
 mod attempt;
+pub(crate) mod compat;
 mod host;
 mod names;
 mod plan;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::failure::{Exit, Failure, say, seconds};
 use crate::sys;
 
-pub(crate) use plan::Plan;
+pub(crate) use plan::{HEADER, Plan};
 pub(crate) use target::Target;
 
 use attempt::Means;

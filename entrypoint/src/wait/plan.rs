@@ -37,7 +37,6 @@ pub(crate) struct Plan {
 
 /// One thing to wait for.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the drop-in for docker-compose-wait reads all of it"))]
 pub(super) struct Item {
     pub(super) target: Target,
     /// As it was written, white space and all, where there can be no password in it.
@@ -64,6 +63,9 @@ impl Plan {
         let source = Source { variable, options };
         let mut items = Vec::new();
         for (text, name) in source.all("WAIT_HOSTS")? {
+            if name != "WAIT_HOSTS" && text.trim().is_empty() {
+                return Err(wrong(name, "is empty", "give it a host with its port, or a URL"));
+            }
             let pieces = if text.trim().is_empty() { Vec::new() } else { split(text.trim()) };
             for (number, piece) in pieces.iter().enumerate() {
                 let target = Target::parse(piece.trim()).map_err(|what| {
