@@ -76,7 +76,7 @@ impl Plan {
                 items.push(Item { target, written, is_path: false });
             }
         }
-        let paths = source.text("WAIT_PATHS")?.unwrap_or_default().trim();
+        let paths = source.text("WAIT_PATHS")?.map_or("", |(text, _)| text.trim());
         for (number, piece) in paths.split(',').enumerate().filter(|_| !paths.is_empty()) {
             if piece.trim().is_empty() {
                 let what = format!("item {} is empty: there is a comma too many", number + 1);
@@ -103,7 +103,7 @@ impl Plan {
             after: source.duration("WAIT_AFTER")?.unwrap_or_default(),
             pace: Pace { patience, interval, once: timeout.is_zero(), most_open: 1 },
             legacy: LEGACY.into_iter().filter(|(_, legacy)| variable(legacy).is_some()).collect(),
-            authority: source.text("WAIT_CACERT")?.map(str::to_owned),
+            authority: source.text("WAIT_CACERT")?.map(|(text, _)| text.to_owned()),
             headers,
         })
     }
@@ -172,21 +172,22 @@ pub(super) fn means(tls: bool, authority: Option<&str>, headers: Vec<String>) ->
 impl<'a> Source<'a> {
     fn of_variable(&self, name: &str) -> Result<Option<&'a str>, Failure> {
         match (self.variable)(name).map(OsStr::to_str) {
-            Some(None) => Err(wrong(name, "is not UTF-8", "write it again, in UTF-8")),
+            Some(None) => Err(not_utf8(name)),
             Some(text) => Ok(text),
             None => Ok(None),
         }
     }
 
-    /// The option's value, the variable's, or that of the variable's legacy name.
-    fn text(&self, name: &'static str) -> Result<Option<&'a str>, Failure> {
+    /// The option's value, the variable's, or that of the variable's legacy name; and the name of where it is from.
+    fn text(&self, name: &'static str) -> Result<Option<(&'a str, &'static str)>, Failure> {
         if let Some((_, value)) = self.options.iter().find(|(variable, _)| *variable == name) {
-            return value.to_str().map(Some).ok_or_else(|| wrong(name, "is not UTF-8", "write it again, in UTF-8"));
+            let text = value.to_str().ok_or_else(|| not_utf8(name))?;
+            return Ok(Some((text, name)));
         }
         let legacy = LEGACY.iter().find(|(new, _)| *new == name);
         match (self.of_variable(name)?, legacy) {
-            (None, Some((_, legacy))) => self.of_variable(legacy),
-            (text, _) => Ok(text),
+            (None, Some((_, legacy))) => Ok(self.of_variable(legacy)?.map(|text| (text, *legacy))),
+            (text, _) => Ok(text.map(|text| (text, name))),
         }
     }
 
@@ -194,14 +195,14 @@ impl<'a> Source<'a> {
     fn all(&self, name: &'static str) -> Result<Vec<(&'a str, &'static str)>, Failure> {
         let mut all: Vec<_> = self.of_variable(name)?.map(|text| (text, name)).into_iter().collect();
         for (_, value) in self.options.iter().filter(|(variable, _)| *variable == name) {
-            let text = value.to_str().ok_or_else(|| wrong(name, "is not UTF-8", "write it again, in UTF-8"))?;
+            let text = value.to_str().ok_or_else(|| not_utf8(name))?;
             all.push((text, if name == HEADER { "-wait-http-header" } else { "--wait" }));
         }
         Ok(all)
     }
 
     fn duration(&self, name: &'static str) -> Result<Option<Duration>, Failure> {
-        let Some(text) = self.text(name)? else {
+        let Some((text, name)) = self.text(name)? else {
             return Ok(None);
         };
         // docker-compose-wait takes a plus sign before the number.
@@ -231,6 +232,10 @@ fn split(text: &str) -> Vec<&str> {
             None => return items,
         }
     }
+}
+
+fn not_utf8(name: &str) -> Failure {
+    wrong(name, "is not UTF-8", "write it again, in UTF-8")
 }
 
 fn wrong(name: &str, what: &str, hint: &str) -> Failure {

@@ -5,10 +5,12 @@
 
 mod away;
 mod descriptors;
+mod dropin;
 mod environment;
 mod exec;
 mod fetching;
 mod placing;
+mod probes;
 mod signals;
 mod support;
 mod trust;

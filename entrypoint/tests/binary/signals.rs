@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Answer, Server, Start, bundle, ended, is_root, ok};
 
-fn signal(process: u32, name: &str) {
+pub(crate) fn signal(process: u32, name: &str) {
     let status = Command::new("kill").args([format!("-{name}"), process.to_string()]).status().unwrap();
     assert!(status.success());
 }

@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
 use crate::support::{Server, Start, bundle, ok};
 
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
+pub(crate) fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -20,6 +20,11 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
 
 /// A server whose certificate the authority signed for these names; it presents its own and the authority's.
 fn server(authority: &CertifiedIssuer<'static, KeyPair>, names: &[&str], expired: bool) -> Server {
+    Server::tls(identity(authority, names, expired), vec![ok(&bundle())])
+}
+
+/// What a server needs to present such a certificate.
+pub(crate) fn identity(authority: &CertifiedIssuer<'static, KeyPair>, names: &[&str], expired: bool) -> ServerConfig {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let mut params = CertificateParams::new(names).unwrap();
     if expired {
@@ -32,7 +37,7 @@ fn server(authority: &CertifiedIssuer<'static, KeyPair>, names: &[&str], expired
     let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
     let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    Server::tls(builder.with_single_cert(chain, key).unwrap(), vec![ok(&bundle())])
+    builder.with_single_cert(chain, key).unwrap()
 }
 
 /// A server that nobody trusts who was not told to.

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use crate::support::{Server, Start, bundle, ended, ok, variable};
 
 /// A port on which nobody listens, for as long as the listener that held it is gone.
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A listener whose queue of new connections is full: the kernel drops every further SYN.
-fn silent_port() -> (TcpListener, Vec<TcpStream>) {
+pub(crate) fn silent_port() -> (TcpListener, Vec<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     // std asks for a queue of 128 or more; it takes that many connections to fill it.
