@@ -22,13 +22,15 @@ const READ_BY_OTHERS: u32 = 0o055;
 const STICKY: u32 = 0o1000;
 const WRITE_BY_OTHERS: u32 = 0o022;
 
-/// An open directory that is fit for secrets. What this start made of it goes when it is dropped.
+/// An open directory. What this start made of it goes when it is dropped.
 #[derive(Debug)]
 pub(super) struct Directory {
     pub(super) handle: Rc<File>,
     pub(super) path: PathBuf,
     /// Whether this start made it.
     made: bool,
+    /// Whether this start mounted what is open.
+    mounted: bool,
 }
 
 impl Drop for Directory {
@@ -38,7 +40,7 @@ impl Drop for Directory {
 }
 
 impl Directory {
-    /// Opens the directory, makes it if it is missing, checks it, and closes it to others.
+    /// Opens the secrets directory, and makes it if it is missing.
     pub(super) fn open(place: &Place<'_>) -> Result<Self, Failure> {
         let path = place.directory();
         let (handle, made) = match open(path) {
@@ -49,35 +51,54 @@ impl Directory {
             outcome => (outcome, false),
         };
         let handle = Rc::new(handle.map_err(|error| cannot_open(place, &error))?);
-        let directory = Self { handle, path: path.to_owned(), made };
-        directory.check(place)?;
-        Ok(directory)
+        Ok(Self { handle, path: path.to_owned(), made, mounted: false })
     }
 
-    /// What undoes the making of the directory.
-    pub(super) fn removals(&self) -> Vec<Removal> {
-        let path = sys::c_string(&self.path).ok().filter(|_| self.made);
-        path.map(Removal::of_path).into_iter().collect()
+    /// Makes a directory of our own in an open one, which the path leads to.
+    pub(super) fn make_in(parent: &File, path: PathBuf) -> io::Result<Self> {
+        let name = sys::c_string(Path::new(path.file_name().unwrap_or_default()))?;
+        sys::make_directory_at(parent, &name)?;
+        let opened = sys::open_directory_at(parent, &name);
+        Ok(Self { handle: Rc::new(opened?), path, made: true, mounted: false })
     }
 
-    fn check(&self, place: &Place<'_>) -> Result<(), Failure> {
-        let unknown = |error: io::Error| cannot_open(place, &error);
-        if !place.config.allow_disk && !sys::is_in_memory(&self.handle).map_err(unknown)? {
-            return Err(not_memory(place));
+    /// Mounts a tmpfs here, and opens that instead.
+    pub(super) fn mount(&mut self, megabytes: usize) -> io::Result<()> {
+        sys::mount_tmpfs(&self.handle, megabytes)?;
+        self.mounted = true;
+        let opened = open(&self.path);
+        if opened.is_err() {
+            self.mounted = false;
+            sys::remove_all(&sys::c_string(&self.path).ok().map(Removal::of_mount).into_iter().collect::<Vec<_>>());
         }
-        close(&self.handle, place, leftovers::has_mounts(&self.handle)).map_err(unknown)?;
+        self.handle = Rc::new(opened?);
+        Ok(())
+    }
+
+    /// What undoes the making of the directory, and the mount.
+    pub(super) fn removals(&self) -> Vec<Removal> {
+        let path = |wanted: bool| sys::c_string(&self.path).ok().filter(|_| wanted);
+        let mount = path(self.mounted).map(Removal::of_mount);
+        mount.into_iter().chain(path(self.made).map(Removal::of_path)).collect()
+    }
+
+    /// Closes the directory to others and makes sure that it is closed. What else is in one that is `shared` stays
+    /// within the reach of whom it was for.
+    pub(super) fn close(&self, place: &Place<'_>, shared: bool) -> Result<(), Failure> {
+        let unknown = |error: io::Error| cannot_open(place, &error);
+        close(&self.handle, place, shared || leftovers::has_mounts(&self.handle)).map_err(unknown)?;
         let mode = self.handle.metadata().map_err(unknown)?.mode();
         // With the sticky bit others can add names of their own, and can neither remove nor replace ours. That is the
         // best a user without rights gets from Swarm, which drops the mode of a tmpfs (docker/cli#698).
         if mode & WRITE_BY_OTHERS != 0 && mode & STICKY == 0 {
-            let path = self.path.display();
             return Err(place.fault(
                 format!(
-                    "others may write to {path} (mode {:04o}), and user {} cannot change that",
+                    "others may write to {} (mode {:04o}), and user {} cannot change that",
+                    self.path.display(),
                     mode & 0o7777,
                     sys::effective_user()
                 ),
-                format!("add to the service: {}", place.compose_line(&path.to_string())),
+                place.line_to_add(),
             ));
         }
         Ok(())
@@ -147,20 +168,5 @@ fn cannot_open(place: &Place<'_>, error: &io::Error) -> Failure {
 
 fn cannot_make(place: &Place<'_>, error: &io::Error) -> Failure {
     let path = place.directory().display();
-    place.fault(
-        format!("{path} is not there and cannot be made: {error}"),
-        format!("add to the service: {}", place.compose_line(&path.to_string())),
-    )
-}
-
-fn not_memory(place: &Place<'_>) -> Failure {
-    let path = place.directory().display();
-    place.fault(
-        format!("{path} is not in memory, and secrets do not belong on a disk"),
-        format!(
-            "add to the service: {}; under Swarm, which drops that line, set CHANDLERY_SECRETS_DIR=/dev/shm/secrets; \
-             CHANDLERY_ALLOW_DISK=1 allows the disk",
-            place.compose_line(&path.to_string())
-        ),
-    )
+    place.fault(format!("{path} is not there and cannot be made: {error}"), place.line_to_add())
 }

@@ -1,10 +1,12 @@
 //! What goes wrong when files are placed, and the line for the compose file that mends it.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use chandlery_wire::{BundleFile, EntryName};
 
+use super::leftovers;
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
 use crate::sys;
@@ -59,32 +61,51 @@ impl Place<'_> {
         format!("tmpfs: [\"{directory}:mode=0700,size={megabytes}m{owner}\"]")
     }
 
+    /// What to do where the directory is not what it should be.
+    pub(super) fn line_to_add(&self) -> String {
+        let line = self.compose_line(&self.directory().display().to_string());
+        format!(
+            "add to the service: {line}; under Swarm, which drops that line, set CHANDLERY_SECRETS_DIR=/dev/shm/secrets"
+        )
+    }
+
     /// What to do where the directory cannot be written to: another one, because Docker keeps this one to itself.
     pub(super) fn elsewhere(&self) -> String {
         let other = if self.directory() == Path::new("/run/chandlery") { "/run/app-secrets" } else { "/run/chandlery" };
         format!("set CHANDLERY_SECRETS_DIR={other} and add to the service: {}", self.compose_line(other))
     }
 
-    /// Why something could not be placed.
+    /// Why something could not be placed in the secrets directory.
     pub(super) fn cannot(&self, name: &str, error: &io::Error) -> Failure {
-        let directory = self.directory().display();
+        self.cannot_in(self.directory(), name, error)
+    }
+
+    /// Why something could not be placed in a directory: the one for secrets, or the one that its links lead to.
+    pub(super) fn cannot_in(&self, directory: &Path, name: &str, error: &io::Error) -> Failure {
+        let path = directory.display();
         match error.raw_os_error() {
             Some(libc::EROFS | libc::EACCES | libc::EPERM) => self.not_writable(error),
-            Some(libc::ENOSPC | libc::EDQUOT) => self.fault(
-                format!("{directory} is full: there is no room for the file {name}"),
-                format!("make it larger: {}", self.compose_line(&directory.to_string())),
-            ),
+            Some(libc::ENOSPC | libc::EDQUOT) => {
+                let what = format!("{path} is full: there is no room for the file {name}");
+                let line = self.compose_line(&self.directory().display().to_string());
+                let hint = if directory == self.directory() { "make it larger" } else { "add to the service" };
+                self.fault(what, format!("{hint}: {line}"))
+            }
             Some(libc::EBUSY) => self.in_the_way(name, "a mount"),
             _ => self.fault(
-                format!("the file {name} cannot be placed in {directory}: {error}"),
+                format!("the file {name} cannot be placed in {path}: {error}"),
                 "check the directory; CHANDLERY_SECRETS_DIR chooses another",
             ),
         }
     }
 
+    /// Where Docker keeps the directory to itself, another one is needed; else it becomes one of its own.
     pub(super) fn not_writable(&self, error: &io::Error) -> Failure {
-        let (directory, uid) = (self.directory().display(), sys::effective_user());
-        self.fault(format!("{directory} cannot be written to by user {uid}: {error}"), self.elsewhere())
+        let (directory, uid) = (self.directory(), sys::effective_user());
+        let opened = File::open(directory);
+        let dockers = |handle: &File| leftovers::has_mounts(handle) || sys::is_in_memory(handle).unwrap_or(true);
+        let hint = if opened.as_ref().is_ok_and(dockers) { self.elsewhere() } else { self.line_to_add() };
+        self.fault(format!("{} cannot be written to by user {uid}: {error}", directory.display()), hint)
     }
 
     pub(super) fn in_the_way(&self, name: &str, what: &str) -> Failure {

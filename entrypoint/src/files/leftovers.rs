@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use chandlery_wire::EntryName;
 
+use super::memory;
 use super::write::create;
 use crate::sys::{self, Removal};
 
@@ -96,6 +97,9 @@ pub(super) fn clear(directory: &Rc<File>, keep: &[CString]) {
         };
         let fixed = [INDEX, DATA, BEFORE, NEW].contains(&name.as_c_str());
         let file = fixed || name.to_bytes().starts_with(NEW_PREFIX.as_bytes());
+        if name.as_c_str() == DATA && found.kind == libc::S_IFLNK {
+            memory::clear_shared(&sys::target_of(directory, DATA).unwrap_or_default());
+        }
         match found.kind {
             libc::S_IFREG if file => drop(sys::unlink_at(directory, &name)),
             libc::S_IFLNK if fixed || is_our_link(directory, &name) => drop(sys::unlink_at(directory, &name)),
@@ -106,7 +110,7 @@ pub(super) fn clear(directory: &Rc<File>, keep: &[CString]) {
 }
 
 /// Takes away a set with its files.
-fn clear_set(home: &Rc<File>, name: CString) {
+pub(super) fn clear_set(home: &Rc<File>, name: CString) {
     if let Ok(set) = sys::open_directory_at(home, &name) {
         for file in sys::names_in(&set).unwrap_or_default() {
             let _ = sys::unlink_at(&set, &file);

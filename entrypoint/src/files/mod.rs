@@ -8,6 +8,7 @@
 mod directory;
 mod fault;
 mod leftovers;
+mod memory;
 mod sets;
 mod write;
 
@@ -25,6 +26,7 @@ pub(crate) use sets::Sets;
 use directory::Directory;
 use fault::Place;
 use leftovers::{INDEX, NEW_PREFIX};
+use memory::Ground;
 use sets::Names;
 use write::{c_name, create, fill, targets};
 
@@ -56,10 +58,13 @@ pub(crate) fn place<'a>(
         directory::clear_if_there(&place);
         return Ok(Placed::Nothing);
     }
-    let directory = Rc::new(Directory::open(&place)?);
-    let names = plain_files(&directory, &place)?;
+    let ground = Ground::find(&place, false)?;
+    if ground.apart() {
+        return Sets::on(ground, files, config, user).map(Placed::Sets);
+    }
+    let names = plain_files(&ground.directory, &place)?;
     let mut removals = names.removals();
-    removals.extend(directory.removals());
+    removals.extend(ground.removals());
     sys::remove_at_end(removals);
     Ok(Placed::Plain(names))
 }
@@ -80,7 +85,7 @@ fn plain_files(directory: &Rc<Directory>, place: &Place<'_>) -> Result<Names, Fa
         let temporary = c_name(&format!("{NEW_PREFIX}{number}"))?;
         let created = create(handle, &temporary).map_err(|error| place.cannot(file.name.as_str(), &error))?;
         names.names.push(temporary);
-        fill(created, file, place)?;
+        fill(created, file, place, place.directory())?;
     }
     for (number, (target, file)) in targets.iter().zip(place.files).enumerate() {
         let temporary = c_name(&format!("{NEW_PREFIX}{number}"))?;

@@ -11,9 +11,10 @@
 //! an app for which two files belong together opens `..data` and reads both there. The set before stays until the next
 //! one has proved good ([`Sets::settle`]); whoever still holds it open then finds its files gone, and opens `..data` anew.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
 use chandlery_wire::BundleFile;
@@ -21,6 +22,7 @@ use chandlery_wire::BundleFile;
 use super::directory::{self, Directory};
 use super::fault::Place;
 use super::leftovers::{self, BEFORE, DATA, NEW, SET_PREFIX};
+use super::memory::Ground;
 use super::write::{c_name, create, fill, targets};
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
@@ -46,7 +48,7 @@ struct Placed {
     links: Names,
     current: Set,
     before: Option<Set>,
-    directory: Rc<Directory>,
+    ground: Ground,
     /// The number of the last set.
     count: u32,
 }
@@ -67,6 +69,18 @@ impl<'a> Sets<'a> {
         Ok(sets)
     }
 
+    /// Places the only set there will be, for files that cannot be in the secrets directory itself.
+    pub(super) fn on(
+        ground: Ground,
+        files: &[BundleFile],
+        config: &'a Config,
+        user: Option<&'a User>,
+    ) -> Result<Self, Failure> {
+        let placed = Placed::first(ground, &Place { config, user, files })?;
+        sys::remove_at_end(placed.removals());
+        Ok(Self { config, user, placed: Some(placed) })
+    }
+
     /// Places another set and shows it to the app in place of the current one, which stays for [`Sets::back`]. The one
     /// before that goes. From here on a signal's handler removes nothing: the files are the running app's.
     ///
@@ -81,7 +95,7 @@ impl<'a> Sets<'a> {
             Some(placed) => placed.switch(&place),
             None if files.is_empty() => Ok(()),
             None => {
-                self.placed = Some(Placed::first(&place)?);
+                self.placed = Some(Placed::first(Ground::find(&place, true)?, &place)?);
                 Ok(())
             }
         }
@@ -113,29 +127,27 @@ impl<'a> Sets<'a> {
 }
 
 impl Placed {
-    fn first(place: &Place<'_>) -> Result<Self, Failure> {
-        let directory = Rc::new(Directory::open(place)?);
-        leftovers::clear(&directory.handle, &[]);
-        let mut links = Names::none(&directory);
-        let current = Set::write(&directory, 1, place)?;
+    fn first(ground: Ground, place: &Place<'_>) -> Result<Self, Failure> {
+        let mut links = Names::none(&ground.directory);
+        let current = Set::write(&ground, 1, place)?;
         links.add(place, &[])?;
-        current.show(&directory, DATA).map_err(|error| place.cannot("..data", &error))?;
+        current.show(DATA).map_err(|error| place.cannot("..data", &error))?;
         links.names.insert(0, DATA.to_owned());
         let count = current.number;
-        Ok(Self { links, current, before: None, directory, count })
+        Ok(Self { links, current, before: None, ground, count })
     }
 
     fn switch(&mut self, place: &Place<'_>) -> Result<(), Failure> {
         // The modes of the files may let other users in than those before.
-        directory::close(&self.directory.handle, place, true).map_err(|error| place.cannot("..data", &error))?;
-        let next = Set::write(&self.directory, self.count + 1, place)?;
-        let mut added = Names::none(&self.directory);
+        self.ground.let_in(place)?;
+        let next = Set::write(&self.ground, self.count + 1, place)?;
+        let mut added = Names::none(&self.ground.directory);
         added.add(place, &self.links.names)?;
         let cannot = |error: io::Error| place.cannot("..data", &error);
         // The way back is there before it is needed: a full file system must not block it.
-        self.current.show(&self.directory, BEFORE).map_err(cannot)?;
+        self.current.show(BEFORE).map_err(cannot)?;
         added.names.push(BEFORE.to_owned());
-        next.show(&self.directory, DATA).map_err(cannot)?;
+        next.show(DATA).map_err(cannot)?;
         self.count = next.number;
         self.links.names.append(&mut added.names);
         self.before = Some(std::mem::replace(&mut self.current, next));
@@ -144,7 +156,7 @@ impl Placed {
 
     fn back(&mut self) -> io::Result<()> {
         let Some(before) = &self.before else { return Ok(()) };
-        sys::rename_at(&self.directory.handle, BEFORE, DATA)?;
+        sys::rename_at(&self.ground.directory.handle, BEFORE, DATA)?;
         self.links.keep_only(&before.files);
         if let Some(before) = self.before.take() {
             self.current = before;
@@ -163,7 +175,7 @@ impl Placed {
     fn removals(&self) -> Vec<Removal> {
         let mut all = self.links.removals();
         all.extend(self.current.removals());
-        all.extend(self.directory.removals());
+        all.extend(self.ground.removals());
         all
     }
 }
@@ -219,7 +231,7 @@ impl Names {
 /// A set of files in a directory of its own. It is gone when this is dropped.
 #[derive(Debug)]
 struct Set {
-    home: Rc<Directory>,
+    ground: Ground,
     number: u32,
     files: Vec<CString>,
 }
@@ -232,9 +244,10 @@ impl Drop for Set {
 
 impl Set {
     /// Writes all files of a set that nobody sees yet, under the first number from this one that is free.
-    fn write(home: &Rc<Directory>, number: u32, place: &Place<'_>) -> Result<Self, Failure> {
-        let cannot = |error: io::Error| place.cannot("..set", &error);
-        let mut set = Self { home: Rc::clone(home), number, files: Vec::with_capacity(place.files.len()) };
+    fn write(ground: &Ground, number: u32, place: &Place<'_>) -> Result<Self, Failure> {
+        let home = &ground.home;
+        let cannot = |error: io::Error| place.cannot_in(&home.path, "..set", &error);
+        let mut set = Self { ground: ground.clone(), number, files: Vec::with_capacity(place.files.len()) };
         loop {
             match sys::make_directory_at(&home.handle, &set.name()) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && set.number < number + MOST_SETS => {
@@ -252,9 +265,10 @@ impl Set {
         directory::close(&opened, place, false).map_err(cannot)?;
         for file in place.files {
             let name = c_name(file.name.as_str())?;
-            let created = create(&opened, &name).map_err(|error| place.cannot(file.name.as_str(), &error))?;
+            let cannot = |error: io::Error| place.cannot_in(&home.path, file.name.as_str(), &error);
+            let created = create(&opened, &name).map_err(cannot)?;
             set.files.push(name);
-            fill(created, file, place)?;
+            fill(created, file, place, &home.path)?;
         }
         Ok(set)
     }
@@ -264,16 +278,20 @@ impl Set {
     }
 
     /// Makes a link of this name lead to the set, at once.
-    fn show(&self, directory: &Directory, name: &CStr) -> io::Result<()> {
-        link(&directory.handle, &self.name(), name)
+    fn show(&self, name: &CStr) -> io::Result<()> {
+        let target = match self.ground.apart() {
+            true => sys::c_string(&self.ground.home.path.join(OsStr::from_bytes(self.name().to_bytes())))?,
+            false => self.name(),
+        };
+        link(&self.ground.directory.handle, &target, name)
     }
 
     fn removals(&self) -> Vec<Removal> {
         let within = |file: &CString| {
             let path = [self.name().to_bytes(), b"/", file.to_bytes()].concat();
-            Removal::of_file(&self.home.handle, CString::new(path).unwrap_or_default())
+            Removal::of_file(&self.ground.home.handle, CString::new(path).unwrap_or_default())
         };
-        let directory = Removal::of_directory(&self.home.handle, self.name());
+        let directory = Removal::of_directory(&self.ground.home.handle, self.name());
         self.files.iter().map(within).chain([directory]).collect()
     }
 }

@@ -69,8 +69,8 @@ pub(super) fn create(directory: &File, name: &CStr) -> io::Result<File> {
 
 /// Writes a file and makes its mode and owner exact, whatever the umask. The mode comes first: with CAP_CHOWN alone, a
 /// file that was given away can no longer be changed.
-pub(super) fn fill(mut file: File, entry: &BundleFile, place: &Place<'_>) -> Result<(), Failure> {
-    let cannot = |error: io::Error| place.cannot(entry.name.as_str(), &error);
+pub(super) fn fill(mut file: File, entry: &BundleFile, place: &Place<'_>, directory: &Path) -> Result<(), Failure> {
+    let cannot = |error: io::Error| place.cannot_in(directory, entry.name.as_str(), &error);
     file.write_all(entry.value.expose_secret()).map_err(cannot)?;
     file.set_permissions(Permissions::from_mode(entry.mode.bits())).map_err(cannot)?;
     let found = file.metadata().map_err(cannot)?;

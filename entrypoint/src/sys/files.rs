@@ -24,6 +24,18 @@ pub(crate) fn is_in_memory(file: &File) -> io::Result<bool> {
     Ok(kind == libc::TMPFS_MAGIC as u64 || kind == RAMFS_MAGIC)
 }
 
+/// Mounts an empty tmpfs of mode 0700 over an open directory; nothing in it is executed, no device, and no set-user-ID.
+#[expect(unsafe_code, reason = "std has no mount")]
+pub(crate) fn mount_tmpfs(directory: &File, megabytes: usize) -> io::Result<()> {
+    // By descriptor: a path could be swapped for another.
+    let target = CString::new(format!("/proc/self/fd/{}", directory.as_raw_fd()))?;
+    let options = CString::new(format!("mode=0700,size={megabytes}m"))?;
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    let tmpfs = c"tmpfs".as_ptr();
+    // SAFETY: all strings end with a NUL and outlive the call.
+    check(unsafe { libc::mount(tmpfs, target.as_ptr(), tmpfs, flags, options.as_ptr().cast()) })
+}
+
 /// What [`stat_at`] tells of a path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Found {

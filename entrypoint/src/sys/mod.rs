@@ -13,8 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 pub(crate) use files::{
-    create_at, give_up, is_in_memory, link_at, make_directory, make_directory_at, names_in, open_at, open_directory_at,
-    read_at_most, rename_at, stat_at, target_of, unlink_at,
+    create_at, give_up, is_in_memory, link_at, make_directory, make_directory_at, mount_tmpfs, names_in, open_at,
+    open_directory_at, read_at_most, rename_at, stat_at, target_of, unlink_at,
 };
 pub(crate) use process::{
     CoreLimit, descriptor_limit, effective_group, effective_user, execve, forbid_dumps, prepare_exec, stack_limit,

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 enum How {
     Unlink,
     RemoveDirectory,
+    Unmount,
 }
 
 /// A name to take away: an entry of an open directory, or a path.
@@ -39,8 +40,13 @@ impl Removal {
         Self { directory: None, name: path, how: How::RemoveDirectory }
     }
 
+    /// Of the mount at a path, which goes as soon as nobody uses it any more.
+    pub(crate) fn of_mount(path: CString) -> Self {
+        Self { directory: None, name: path, how: How::Unmount }
+    }
+
     /// One system call. What is gone already is none of our business.
-    #[expect(unsafe_code, reason = "std has no unlinkat")]
+    #[expect(unsafe_code, reason = "std has neither unlinkat nor umount2")]
     fn perform(&self) {
         let directory = self.directory.as_ref().map_or(libc::AT_FDCWD, |directory| directory.as_raw_fd());
         // SAFETY: descriptor and name are valid for the call.
@@ -48,6 +54,7 @@ impl Removal {
             match self.how {
                 How::Unlink => libc::unlinkat(directory, self.name.as_ptr(), 0),
                 How::RemoveDirectory => libc::unlinkat(directory, self.name.as_ptr(), libc::AT_REMOVEDIR),
+                How::Unmount => libc::umount2(self.name.as_ptr(), libc::MNT_DETACH),
             };
         }
     }
@@ -98,7 +105,7 @@ impl Drop for HeldSignals {
 }
 
 /// The handler of the signals that end a start: takes away what was placed, and ends with 128 + n. Everything that it
-/// calls is async-signal-safe: atomics, unlinkat and _exit.
+/// calls is async-signal-safe: atomics, bare system calls, and _exit.
 pub(super) extern "C" fn end_on(signal: c_int) {
     // In this order: whichever of this handler and the end of the hold comes second sees what the other one wrote.
     WAITING.store(signal, Ordering::SeqCst);
