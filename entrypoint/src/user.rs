@@ -4,6 +4,8 @@
 //! was built from nothing has neither file, so numbers work without them.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::config::Config;
@@ -13,7 +15,7 @@ use crate::sys;
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
 /// More than this is no list of an image's users.
-const LONGEST: u64 = 4 * 1024 * 1024;
+const LONGEST: usize = 4 * 1024 * 1024;
 /// What has no home: what gosu and su-exec say, too.
 const NO_HOME: &str = "/";
 /// `(uid_t) -1` means "no change" to the kernel, and is nobody.
@@ -58,7 +60,7 @@ pub(crate) fn find(config: &Config) -> Result<Option<User>, Failure> {
 }
 
 /// Says that the user's rights could not be taken on after all, such as for an id that a user namespace does not have.
-pub(crate) fn cannot_become(user: &User, error: &std::io::Error) -> Failure {
+pub(crate) fn cannot_become(user: &User, error: &io::Error) -> Failure {
     fault(
         format!("the app is to run as user {}:{}, and the kernel refuses: {error}", user.uid, user.gid),
         "check that the ids exist in this container's user namespace (/proc/self/uid_map), or choose another user",
@@ -167,15 +169,13 @@ fn number(text: &str) -> Option<u32> {
 
 /// The file; empty where there is none.
 fn read(path: &str) -> Result<Vec<u8>, Failure> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    let outcome = std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
-    match outcome {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fault(
+    match File::open(path).and_then(|file| sys::read_at_most(&file, LONGEST)) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(fault(
             format!("{path} cannot be read: {error}"),
-            "mend its mode in the image, or write CHANDLERY_USER as numbers",
+            "mend its mode in the image, or take CHANDLERY_USER away",
         )),
-        _ => Ok(bytes),
     }
 }
 

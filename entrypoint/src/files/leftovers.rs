@@ -7,7 +7,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
@@ -30,7 +30,7 @@ pub(super) const NEW_PREFIX: &str = "..new-";
 pub(super) const SET_PREFIX: &str = "..set-";
 
 /// More than this is no index: an entry's name has at most 128 bytes.
-const LONGEST: u64 = 1024 * 1024;
+const LONGEST: usize = 1024 * 1024;
 
 /// Whether a name is a link of ours to the file of that name in the current set.
 pub(super) fn is_our_link(directory: &File, name: &CStr) -> bool {
@@ -52,13 +52,11 @@ pub(super) fn listed(directory: &File) -> Vec<CString> {
         let nobody_elses = found.owner == sys::effective_user() && found.mode & 0o022 == 0;
         found.kind == libc::S_IFREG && found.links == 1 && nobody_elses
     });
-    let mut text = String::new();
-    if believed {
-        let read = sys::open_at(directory, INDEX).and_then(|file| file.take(LONGEST).read_to_string(&mut text));
-        if read.is_err() {
-            return Vec::new();
-        }
+    if !believed {
+        return Vec::new();
     }
+    let read = sys::open_at(directory, INDEX).and_then(|file| sys::read_at_most(&file, LONGEST));
+    let text = String::from_utf8(read.unwrap_or_default()).unwrap_or_default();
     let names = text.lines().filter_map(|line| EntryName::parse(line).ok());
     names.filter_map(|name| CString::new(name.as_str()).ok()).collect()
 }
