@@ -24,10 +24,7 @@ pub fn http_response(data: &[u8]) {
 /// A bundle becomes an environment in which every name is a name, once, and none is ours; or nothing at all.
 pub fn bundle(data: &[u8]) {
     let Ok(bundle) = serde_json::from_slice::<Bundle>(data) else { return };
-    let Ok(Request::Start(config)) = Config::read(words(), [].into_iter()) else {
-        unreachable!("these words are fine")
-    };
-    let Ok(environment) = environ::build(&config, &bundle) else { return };
+    let Ok(environment) = environ::build(&config(), &bundle) else { return };
     let strings = environment.to_strings().unwrap_or_default();
     let mut names: Vec<&[u8]> =
         strings.iter().filter_map(|string| string.to_bytes().split(|c| *c == b'=').next()).collect();
@@ -71,11 +68,15 @@ pub fn wait_variables(data: &[u8]) {
 
 /// A file of the cache is a copy that was sealed here, or none.
 pub fn cache_file(data: &[u8]) {
-    cache::fuzz_file(data);
+    cache::fuzz_file(&config(), data);
 }
 
-fn words() -> impl Iterator<Item = OsString> {
-    ["", "--addr", "unix:///s", "--stack", "s", "--environment", "e", "--", "true"].into_iter().map(OsString::from)
+fn config() -> Box<Config> {
+    let words = ["", "--addr", "unix:///s", "--stack", "s", "--environment", "e", "--", "true"].map(OsString::from);
+    let Ok(Request::Start(config)) = Config::read(words.into_iter(), [].into_iter()) else {
+        unreachable!("these words are fine")
+    };
+    config
 }
 
 /// Gives its answer in pieces, and takes every request.

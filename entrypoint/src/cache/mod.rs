@@ -95,6 +95,6 @@ fn milliseconds(time: SystemTime) -> u64 {
 
 /// Nothing opens that was not sealed, and what was sealed opens to what it was.
 #[cfg(fuzzing)]
-pub(crate) fn fuzz_file(data: &[u8]) {
-    sealed::fuzz(data);
+pub(crate) fn fuzz_file(config: &Config, data: &[u8]) {
+    sealed::fuzz(config, data);
 }
