@@ -3,3 +3,4 @@
 mod containers;
 mod roads;
 mod signals;
+mod waiting;

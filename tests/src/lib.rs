@@ -6,6 +6,7 @@
 
 mod api;
 mod canaries;
+pub mod daemon;
 pub mod docker;
 mod place;
 mod programs;

@@ -169,7 +169,10 @@ fn url(scheme: &str, rest: &str) -> Result<Target, String> {
             Speech::Postgres { user: plain(or(user, "postgres"))?, database: plain(or(database, "postgres"))? }
         }
         Protocol::MySql => Speech::MySql,
-        Protocol::Redis => Speech::Redis,
+        Protocol::Redis => {
+            let login = (!password.is_empty()).then(|| (decoded(user), decoded(password)));
+            Speech::Redis { login }
+        }
         Protocol::Amqp => Speech::Amqp,
         Protocol::Memcached => Speech::Memcached,
     };

@@ -101,7 +101,13 @@ fn protocols() -> Vec<Protocol> {
     vec![
         ("postgres", 20, b"E\0\0\0\x15C57P03\0Mstarting\0\0", "starting", b"R\0\0\0\x08\0\0\0\x05"),
         ("mysql", 0, b"\x0b\0\0\0\xff\x10\x04Too many", "error 1040: Too many", b"\x05\0\0\0\x0a8.0\0"),
-        ("redis", 14, b"-LOADING Redis is loading\r\n", "LOADING Redis is loading", b"-NOAUTH Log in\r\n"),
+        (
+            "redis",
+            14,
+            b"+OK\r\n-LOADING Redis is loading\r\n",
+            "LOADING Redis is loading",
+            b"-ERR\r\n-NOAUTH Log in\r\n",
+        ),
         ("amqp", 8, b"AMQP\0\0\x09\x01", "it speaks another version of AMQP", b"\x01\0\0\0\0\0\x04\0\x0a\0\x0a"),
         ("memcached", 9, b"SERVER_ERROR busy\r\n", "SERVER_ERROR busy", b"VERSION 1.6\r\n"),
         ("http", 90, b"HTTP/1.1 503 No\r\n\r\n", "status 503", b"HTTP/1.1 200 OK\r\n\r\n"),
@@ -285,7 +291,7 @@ fn many_silent_hosts_leave_descriptors_for_the_rest() {
 
 #[test]
 fn a_start_waits_by_options_and_by_the_bundle_and_says_124_with_what_was_seen() {
-    let redis = Fake::new(14, vec![Does::Says(b"-LOADING Redis is loading\r\n".to_vec())], None);
+    let redis = Fake::new(14, vec![Does::Says(b"+OK\r\n-LOADING Redis is loading\r\n".to_vec())], None);
     let url = format!("redis://:{CANARY}@{}", redis.address);
     let server = Server::unix(vec![ok(&bundle())]);
     let run = |arguments: &[&str]| Start::at(&server.address).args(arguments).sh("echo ran");

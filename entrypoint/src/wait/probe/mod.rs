@@ -1,7 +1,7 @@
 //! What is said to a dependency once it is connected, and what its answer means.
 //!
-//! Each protocol is two pure functions: the bytes to send, and what the bytes that came back so far mean. Nothing is
-//! logged in to: who answers as its protocol has it can be asked for more by the app itself.
+//! Each protocol is two pure functions: the bytes to send, and what the bytes that came back so far mean. Nobody logs in,
+//! except to Redis, which tells only those who did that it is still loading.
 
 mod amqp;
 mod http;
@@ -53,7 +53,10 @@ pub(crate) enum Speech {
         database: Vec<u8>,
     },
     MySql,
-    Redis,
+    Redis {
+        /// User and password, where the URL has a password.
+        login: Option<(Vec<u8>, Vec<u8>)>,
+    },
     Amqp,
     Memcached,
 }
@@ -65,7 +68,7 @@ impl Speech {
             Self::None | Self::MySql => Cow::Borrowed(b""),
             Self::Http { path, host, login, .. } => http::request(path, host, login.as_deref(), headers).into(),
             Self::Postgres { user, database } => postgres::request(user, database).into(),
-            Self::Redis => Cow::Borrowed(redis::REQUEST),
+            Self::Redis { login } => redis::request(login.as_ref()).into(),
             Self::Amqp => Cow::Borrowed(amqp::REQUEST),
             Self::Memcached => Cow::Borrowed(memcached::REQUEST),
         }
@@ -78,7 +81,7 @@ impl Speech {
             Self::Http { ready, .. } => http::reply(bytes, ready),
             Self::Postgres { .. } => postgres::reply(bytes),
             Self::MySql => mysql::reply(bytes),
-            Self::Redis => redis::reply(bytes),
+            Self::Redis { login } => redis::reply(bytes, login.is_some()),
             Self::Amqp => amqp::reply(bytes),
             Self::Memcached => memcached::reply(bytes),
         };
@@ -95,7 +98,7 @@ impl Speech {
             Self::Http { .. } => "HTTP",
             Self::Postgres { .. } => "PostgreSQL",
             Self::MySql => "MySQL",
-            Self::Redis => "Redis",
+            Self::Redis { .. } => "Redis",
             Self::Amqp => "AMQP 0-9-1",
             Self::Memcached => "memcached",
         }

@@ -5,6 +5,14 @@ fn http() -> Speech {
     Speech::Http { path: "/".to_owned(), host: "web".to_owned(), login: None, ready }
 }
 
+fn redis() -> Speech {
+    Speech::Redis { login: None }
+}
+
+fn logged_in() -> Speech {
+    Speech::Redis { login: Some((b"me".to_vec(), b"p\r\n".to_vec())) }
+}
+
 fn postgres() -> Speech {
     Speech::Postgres { user: b"app".to_vec(), database: b"shop".to_vec() }
 }
@@ -46,19 +54,20 @@ fn answers() -> Vec<(Speech, Vec<u8>, Verdict)> {
             mysql_packet(b"\xff\x10\x04#08004Too many connections"),
             not_ready("error 1040: Too many connections"),
         ),
-        (Speech::Redis, b"+PONG\r\n".to_vec(), Verdict::Ready),
-        (Speech::Redis, b"-NOAUTH Authentication required.\r\n".to_vec(), Verdict::Ready),
-        (Speech::Redis, b"-NOPERM this user has no permissions to run the 'ping' command\r\n".to_vec(), Verdict::Ready),
-        (Speech::Redis, b"-ERR operation not permitted\r\n".to_vec(), Verdict::Ready),
-        (Speech::Redis, b"-LOADING Redis is loading\r\n".to_vec(), not_ready("LOADING Redis is loading")),
-        (Speech::Redis, b"-MASTERDOWN Link down\r\n".to_vec(), not_ready("MASTERDOWN Link down")),
-        (Speech::Redis, b"-BUSY Redis is busy\r\n".to_vec(), not_ready("BUSY Redis is busy")),
-        (Speech::Redis, b"-DENIED protected mode\r\n".to_vec(), not_ready("DENIED protected mode")),
-        (
-            Speech::Redis,
-            b"-ERR max number of clients reached\r\n".to_vec(),
-            not_ready("ERR max number of clients reached"),
-        ),
+        (logged_in(), b"+OK\r\n+PONG\r\n".to_vec(), Verdict::Ready),
+        (logged_in(), b"+OK\r\n-LOADING Redis is loading\r\n".to_vec(), not_ready("LOADING Redis is loading")),
+        (logged_in(), b"-WRONGPASS no\r\n-NOAUTH x\r\n".to_vec(), Verdict::Ready),
+        (logged_in(), b"-ERR AUTH without any password set\r\n+PONG\r\n".to_vec(), Verdict::Ready),
+        (logged_in(), b"-DENIED protected mode\r\n".to_vec(), not_ready("DENIED protected mode")),
+        (redis(), b"+PONG\r\n".to_vec(), Verdict::Ready),
+        (redis(), b"-NOAUTH Authentication required.\r\n".to_vec(), Verdict::Ready),
+        (redis(), b"-NOPERM this user has no permissions to run the 'ping' command\r\n".to_vec(), Verdict::Ready),
+        (redis(), b"-ERR operation not permitted\r\n".to_vec(), Verdict::Ready),
+        (redis(), b"-LOADING Redis is loading\r\n".to_vec(), not_ready("LOADING Redis is loading")),
+        (redis(), b"-MASTERDOWN Link down\r\n".to_vec(), not_ready("MASTERDOWN Link down")),
+        (redis(), b"-BUSY Redis is busy\r\n".to_vec(), not_ready("BUSY Redis is busy")),
+        (redis(), b"-DENIED protected mode\r\n".to_vec(), not_ready("DENIED protected mode")),
+        (redis(), b"-ERR max number of clients reached\r\n".to_vec(), not_ready("ERR max number of clients reached")),
         (Speech::Amqp, b"\x01\0\0\0\0\x01\xf8\0\x0a\0\x0a\0\x09".to_vec(), Verdict::Ready),
         (Speech::Amqp, b"AMQP\0\x01\0\0".to_vec(), Verdict::NotThis("speaks another version of AMQP")),
         (Speech::Memcached, b"VERSION 1.6.18\r\n".to_vec(), Verdict::Ready),
@@ -89,7 +98,7 @@ fn another_protocol_is_told_from_this_one() {
         b"\0\0\0\0\0\0\0\0\0\0\0\0",
         b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
     ];
-    for speech in [http(), postgres(), Speech::MySql, Speech::Redis, Speech::Amqp, Speech::Memcached] {
+    for speech in [http(), postgres(), Speech::MySql, redis(), Speech::Amqp, Speech::Memcached] {
         for greeting in greetings {
             let verdict = speech.reply(greeting);
             assert!(matches!(verdict, Verdict::NotThis(_)), "{}: {verdict:?} to {greeting:?}", speech.name());
@@ -99,15 +108,12 @@ fn another_protocol_is_told_from_this_one() {
 
 #[test]
 fn an_answer_without_end_is_given_up_and_words_are_short() {
-    for (speech, begin) in
-        [(http(), &b"HTTP/1.1 100 Go\r\n"[..]), (Speech::Redis, b"-"), (Speech::Memcached, b"VERSION ")]
-    {
+    for (speech, begin) in [(http(), &b"HTTP/1.1 100 Go\r\n"[..]), (redis(), b"-"), (Speech::Memcached, b"VERSION ")] {
         let endless = [begin, &vec![b'a'; MOST_REPLY]].concat();
         assert!(matches!(speech.reply(&endless), Verdict::NotThis(_)), "{}", speech.name());
         assert_eq!(speech.reply(&endless[..MOST_REPLY - 1]), Verdict::More, "{}", speech.name());
     }
-    let Verdict::NotReady(why) = Speech::Redis.reply(&[b"-ERR ", "é".repeat(4000).as_bytes(), b"\r\n"].concat())
-    else {
+    let Verdict::NotReady(why) = redis().reply(&[b"-ERR ", "é".repeat(4000).as_bytes(), b"\r\n"].concat()) else {
         panic!("an error is not ready");
     };
     assert!(why.chars().count() <= MOST_WORDS);
@@ -160,6 +166,9 @@ fn requests_are_what_each_protocol_has() {
     let request = |speech: Speech, headers: &[String]| speech.request(headers).into_owned();
     let startup = request(postgres(), &[]);
     assert_eq!(startup, b"\0\0\0\x20\0\x03\0\0user\0app\0database\0shop\0\0");
+    assert_eq!(request(redis(), &[]), b"*1\r\n$4\r\nPING\r\n");
+    let login = b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$3\r\np\r\n\r\n*1\r\n$4\r\nPING\r\n";
+    assert_eq!(request(logged_in(), &[]), login);
     assert_eq!(request(Speech::Amqp, &[]), b"AMQP\0\0\x09\x01");
     assert!(request(Speech::MySql, &[]).is_empty() && request(Speech::None, &[]).is_empty());
     let speech = Speech::Http {
