@@ -22,6 +22,22 @@ pub fn harden_process() {
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
+/// Sees to it that so many files can be open, as far as the hard limit goes: the soft one is 1,024 on most machines, for
+/// programs that cannot count further.
+pub fn allow_open_files(wanted: u64) {
+    let Rlimit { current, maximum } = rustix::process::getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let allowed = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(allowed), maximum }) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+    if allowed < wanted {
+        tracing::warn!(allowed, wanted, "when all connections are in use, some will have to wait for file descriptors");
+    }
+}
+
 /// Makes the data directory, or checks that the one that is there is closed to others.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::fatal::Fatal;
 use crate::http::{App, Limits, router};
-use crate::paths::{prepare_data_dir, write_private};
+use crate::paths::{allow_open_files, prepare_data_dir, write_private};
 use crate::pki::Pki;
 use crate::serve::{self, Certificates, Listeners, LocalFile, Unreadable, local_server, serve, stop_requested};
 use crate::store::{DATABASE_FILE, SqliteStore, Store};
@@ -24,12 +24,18 @@ const UNSEAL_INTERVAL: Duration = Duration::from_secs(2);
 /// How much of the audit log's end could be cut off unseen, where nothing is written.
 const ANCHOR_INTERVAL: Duration = Duration::from_secs(30);
 
+/// TLS, plain HTTP, and the unix socket.
+const LISTENERS: usize = 3;
+/// Listeners, the database's connections, the audit log, signals, and room to spare.
+const OTHER_FILES: usize = 64;
+
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
 /// What keeps it from starting, or from stopping well.
 pub fn run(config: &Config) -> Result<(), Fatal> {
     prepare_data_dir(&config.data_dir)?;
+    allow_open_files((config.max_connections * LISTENERS + OTHER_FILES) as u64);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let files = Files::new(config, Arc::clone(&clock))?;
     // The store's lock is ours: what says where another server listens was left by one that is gone.
@@ -54,8 +60,8 @@ async fn listen(config: &Config, files: Files, gate: Arc<Gate>, pki: Pki) -> Res
     let certificates = Certificates::load(&config.tls)?;
     let listeners = Listeners::bind(config, Arc::clone(&certificates))?;
     let bound = listeners.bound();
-    let app =
-        App { gate: Arc::clone(&gate), limits: Limits { body: config.max_body_bytes, time: config.request_timeout } };
+    let limits = Limits { body: config.max_body_bytes, time: config.request_timeout, waiting: config.max_waiting };
+    let app = App { gate: Arc::clone(&gate), limits };
     let local = local_server(&bound, &pki.trust_anchor()?, &files.admin_token);
     // Whoever reads it may connect: the sockets are bound, and the kernel queues until they are served.
     let local_file = LocalFile::write(&config.data_dir, &local)?;
@@ -64,7 +70,8 @@ async fn listen(config: &Config, files: Files, gate: Arc<Gate>, pki: Pki) -> Res
     tokio::spawn(unseal(files, Arc::clone(&gate)));
     tokio::spawn(anchor(Arc::clone(&gate)));
     let unreadable = Unreadable::new(stray(Arc::clone(&gate)));
-    let open = serve(listeners, router(app), serve::Limits::from(config), unreadable, stop_requested()).await;
+    let stop = stop(Arc::clone(&gate));
+    let open = serve(listeners, router(app), serve::Limits::from(config), unreadable, stop).await;
     drop(local_file);
     if open > 0 {
         tracing::warn!(connections = open, "the deadline passed before these had ended");
@@ -76,6 +83,14 @@ async fn listen(config: &Config, files: Files, gate: Arc<Gate>, pki: Pki) -> Res
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until the server is told to stop. What waits for a change is answered then: it must not hold up the end.
+async fn stop(gate: Arc<Gate>) {
+    stop_requested().await;
+    if let Ok(vault) = gate.vault() {
+        vault.end_waits();
+    }
 }
 
 /// Waits for the root key, where it is not there.

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use chandlery_wire::{NodeName, Scope, Verb};
 
@@ -28,7 +29,8 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Remembers whether a request has its audit line, so that it gets exactly one, and whose request it is.
+/// Remembers whether a request has its audit line, so that it gets exactly one, whose request it is, and whether it may
+/// take its time.
 #[derive(Debug, Clone, Default)]
 pub struct Trail(Arc<Footprint>);
 
@@ -36,6 +38,8 @@ pub struct Trail(Arc<Footprint>);
 struct Footprint {
     audited: AtomicBool,
     caller: OnceLock<Arc<str>>,
+    /// Milliseconds.
+    patience: AtomicU64,
 }
 
 impl Trail {
@@ -52,6 +56,16 @@ impl Trail {
     pub fn identify(&self, id: Arc<str>) {
         // A request is authenticated once; a second time would name the same caller.
         let _ = self.0.caller.set(id);
+    }
+
+    /// Says that the request may take so much longer than others: it waits, as it was asked to.
+    pub fn allow(&self, wait: Duration) {
+        self.0.patience.store(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+    }
+
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        Duration::from_millis(self.0.patience.load(Ordering::Acquire))
     }
 
     #[must_use]

@@ -23,6 +23,8 @@ use units::{Period, Permissions, Size, Switch};
 
 use crate::fatal::Fatal;
 
+/// Percent.
+const MOST_WAITING_SHARE: u32 = 90;
 /// What a configuration file is called in the data directory, and where else it is looked for.
 const FILE_NAME: &str = "server.toml";
 const SYSTEM_FILE: &str = "/etc/chandlery/server.toml";
@@ -47,6 +49,8 @@ pub struct Config {
     pub header_timeout: Duration,
     /// At least 1.
     pub max_connections: usize,
+    /// Requests that may wait for a change at a time: fewer than connections.
+    pub max_waiting: usize,
     /// At least 8 KiB.
     pub max_header_bytes: usize,
     pub max_body_bytes: usize,
@@ -161,7 +165,8 @@ pub fn defaults(data_dir: PathBuf) -> Settings {
         drain: Some(Period(Duration::from_secs(8))),
         request_timeout: Some(Period(Duration::from_secs(10))),
         header_timeout: Some(Period(Duration::from_secs(10))),
-        max_connections: Some(1024),
+        max_connections: Some(2048),
+        waiting_share: Some(75),
         max_header_bytes: Some(Size(16 * 1024)),
         max_body_bytes: Some(Size(8 * 1024 * 1024)),
         log_level: Some(LogLevel::Info),
@@ -244,6 +249,10 @@ impl Settings {
             request_timeout: self.request_timeout.ok_or_else(complete)?.0,
             header_timeout: self.header_timeout.ok_or_else(complete)?.0,
             max_connections: self.max_connections.ok_or_else(complete)? as usize,
+            max_waiting: max_waiting(
+                self.max_connections.ok_or_else(complete)?,
+                self.waiting_share.ok_or_else(complete)?,
+            )?,
             max_header_bytes: self.max_header_bytes.ok_or_else(complete)?.0,
             max_body_bytes: self.max_body_bytes.ok_or_else(complete)?.0,
             log_level: self.log_level.ok_or_else(complete)?,
@@ -253,6 +262,14 @@ impl Settings {
         config.check()?;
         Ok(config)
     }
+}
+
+fn max_waiting(connections: u32, share: u32) -> Result<usize, Fatal> {
+    if share > MOST_WAITING_SHARE {
+        let what = format!("waiting_share is {share}: those who wait would keep the others out");
+        return Err(Fatal::usage(what, format!("set it to {MOST_WAITING_SHARE} percent or less; 0 lets nobody wait")));
+    }
+    Ok(connections as usize * share as usize / 100)
 }
 
 impl TlsFiles {

@@ -86,6 +86,12 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
 
+    /// The part of `max_connections`, in percent, that may wait for a change of their bundle at a time (on all listeners
+    /// together). More are answered at once and told when to ask again. At most 90: others must get in.
+    #[arg(long, global = true, env = "CHANDLERY_WAITING_SHARE", value_name = "PERCENT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_share: Option<u32>,
+
     /// Bytes of a request's headers.
     #[arg(long, global = true, env = "CHANDLERY_MAX_HEADER_BYTES", value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -83,6 +83,7 @@ fn what_cannot_work_is_refused() {
         ("http_listen = \"192.0.2.1:80\"", "in the clear"),
         ("socket_mode = \"0660\"", "elsewhere"),
         ("max_connections = 0", "max_connections"),
+        ("waiting_share = 91", "keep the others out"),
         ("max_header_bytes = \"4KiB\"", "8KiB"),
         ("header_timeout = \"0s\"", "header_timeout"),
         ("tls_cert = \"/etc/my.crt\"", "both, or neither"),
@@ -91,6 +92,16 @@ fn what_cannot_work_is_refused() {
         let error = load_file(line).unwrap_err();
         assert!(error.contains(wanted) && error.contains("hint: "), "{line}: {error}");
     }
+}
+
+#[test]
+fn those_who_wait_leave_connections_to_the_others() {
+    for (lines, most) in [("", 1536), ("max_connections = 8\nwaiting_share = 50", 4), ("max_connections = 1", 0)] {
+        let config = load_file(lines).unwrap().config;
+        assert_eq!(config.max_waiting, most, "{lines}");
+        assert!(config.max_waiting < config.max_connections, "{lines}");
+    }
+    assert_eq!(load_file("waiting_share = 0").unwrap().config.max_waiting, 0);
 }
 
 #[test]

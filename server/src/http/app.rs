@@ -22,6 +22,8 @@ impl App {
 pub struct Limits {
     /// A request's body, at most, in bytes.
     pub body: usize,
-    /// From the last byte of the header to the reply, at most.
+    /// From the last byte of the header to the reply, at most; what waits for a change has its wait besides.
     pub time: Duration,
+    /// Requests that may wait for a change at a time.
+    pub waiting: usize,
 }

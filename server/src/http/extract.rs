@@ -1,5 +1,7 @@
 //! Reading requests: path, query and body, each with an error of ours that repeats nothing of what was sent.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
@@ -152,6 +154,20 @@ pub(super) fn grant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| text.parse().map_err(de::Error::custom)).transpose()
 }
+
+/// `wait=30` in a query: whole seconds, 0 to [`LONGEST_WAIT`].
+pub(super) fn wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    // Digits and nothing else: a number in Rust may have a sign.
+    let seconds = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    match seconds.filter(|seconds| *seconds <= LONGEST_WAIT) {
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => Err(de::Error::custom(format_args!("the wait is a whole number of seconds, 0 to {LONGEST_WAIT}"))),
+    }
+}
+
+/// Proxies cut silent connections off sooner or later, and a client that is gone without a word is noticed by then.
+const LONGEST_WAIT: u64 = 300;
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,13 @@
 //! What surrounds every request: its audit line where no operation wrote one, its time limit, its headers.
 
+use std::pin::pin;
+
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use chandlery_wire::Code;
+use tokio::time::timeout;
 
 use super::app::App;
 use super::problem::respond;
@@ -58,11 +61,16 @@ pub(super) async fn limit(State(app): State<App>, request: Request, next: Next) 
             Error::new(Code::InvalidName, "the path has a percent sign").hint("no name needs percent-encoding"),
         );
     }
-    match tokio::time::timeout(app.limits.time, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => respond(
+    let trail = request.extensions().get::<Trail>().cloned().unwrap_or_default();
+    let mut response = pin!(next.run(request));
+    if let Ok(response) = timeout(app.limits.time, &mut response).await {
+        return response;
+    }
+    // What waits for a change may take so much longer.
+    timeout(trail.patience(), response).await.unwrap_or_else(|_| {
+        respond(
             Error::new(Code::Timeout, "the request took too long")
                 .hint("send it again; a write may have been done: look before repeating it"),
-        ),
-    }
+        )
+    })
 }

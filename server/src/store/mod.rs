@@ -20,7 +20,7 @@ pub use sqlite::{DATABASE_FILE, LOCK_FILE, SqliteStore};
 
 use std::sync::mpsc;
 
-use chandlery_wire::{EntryName, EnvironmentName, NodeName, StackName};
+use chandlery_wire::{EntryName, EnvironmentName, Layer, NodeName, StackName};
 
 /// One consistent view of the store. Look-ups of what is not there are `None`; lists are sorted by name.
 pub trait Snapshot {
@@ -37,6 +37,12 @@ pub trait Snapshot {
     fn layer(&self, key: &LayerKey) -> Result<Option<LayerContent>, StoreError>;
     /// What a layer's manifest covers, without the ciphertexts: for writing the next manifest.
     fn layer_tags(&self, key: &LayerKey) -> Result<Option<LayerTags>, StoreError>;
+    /// The layers of an environment and the revision at which each last changed: to see cheaply whether one did.
+    fn layer_revisions(
+        &self,
+        stack: &StackName,
+        environment: &EnvironmentName,
+    ) -> Result<Vec<(Layer, u64)>, StoreError>;
     /// Every version of an entry in one layer under all grants, the newest first.
     fn versions(&self, key: &LayerKey, name: &EntryName) -> Result<Vec<Row>, StoreError>;
     /// One version of an entry, current or past.

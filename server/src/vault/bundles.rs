@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::attributes::Attributes;
 use super::cache::{BundleKey, Told};
 use super::core::Core;
+use super::ground::{Grounds, Placement};
 use super::nodes::placed;
 use super::operation::{Action, Done};
 use super::records::Records;
@@ -55,6 +56,13 @@ impl BundleOf {
 /// A bundle as it is sent, at its revision; no body where the caller has that revision already.
 pub(super) type Reply = (u64, Option<Bytes>);
 
+/// What a caller gets that knows these revisions already, and what it hangs on.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) done: Done<Reply>,
+    pub(super) grounds: Arc<Grounds>,
+}
+
 impl Vault {
     /// The bundle as JSON, unless its revision is one that the caller knows.
     ///
@@ -62,41 +70,42 @@ impl Vault {
     /// Where the caller may not read it, where anything of it is missing or cannot be resolved (all faults at once), and
     /// where a record is not what was written.
     pub async fn bundle(&self, caller: &Caller, of: BundleOf, known: Vec<u64>) -> Result<Reply, Error> {
-        let action = Action::new("read-bundle").on(of.target()).service(of.service.as_ref());
-        // As of the moment at which the caller was authenticated, which is this request's.
-        if let Some(done) = cached(&self.core, caller, &of, &known, caller.as_of) {
-            return self.record(caller, &action, done).await;
+        let action = read_bundle(&of);
+        if let Some(answer) = cached(&self.core, caller, &of, &known) {
+            return self.record(caller, &action, answer.map(|answer| answer.done)).await;
         }
-        self.perform(caller, action, move |core, caller| {
-            let counter = core.store.change_counter()?;
-            let (bundle, json) = build(core, caller, of.clone())?;
-            let key = BundleKey { caller: Arc::clone(&caller.id), of };
-            let told = Told { revision: bundle.revision, region: bundle.region.clone(), entries: names(&bundle) };
-            core.bundles.put(counter, key.clone(), told.clone(), &json)?;
-            reply(&key.of, told, &known, || Ok(json))
-        })
-        .await
+        self.perform(caller, action, move |core, caller| Ok(make(core, caller, of, &known)?.done)).await
     }
 }
 
+/// In the audit log's words.
+pub(super) fn read_bundle(of: &BundleOf) -> Action {
+    Action::new("read-bundle").on(of.target()).service(of.service.as_ref())
+}
+
+/// From the cache, as of the moment at which the caller was authenticated, which is this request's.
+///
 /// The policy is asked again although only this caller's bundles are looked at: one `if` is cheap, a mistake is not.
-fn cached(
-    core: &Core,
-    caller: &Caller,
-    of: &BundleOf,
-    known: &[u64],
-    counter: u64,
-) -> Option<Result<Done<Reply>, Error>> {
+pub(super) fn cached(core: &Core, caller: &Caller, of: &BundleOf, known: &[u64]) -> Option<Result<Answer, Error>> {
     if !may_ask(caller, of) {
         return Some(Err(Error::forbidden()));
     }
     let key = BundleKey { caller: Arc::clone(&caller.id), of: of.clone() };
-    let rendered = core.bundles.get(counter, &key)?;
+    let rendered = core.bundles.get(caller.as_of, &key)?;
     let region = rendered.told.region.clone();
     if !may(caller, Verb::ReadBundle, &Scope { region, ..of.scope() }) {
         return Some(Err(Error::forbidden()));
     }
-    Some(reply(of, rendered.told.clone(), known, || core.bundles.open(&rendered)))
+    Some(answer(of, rendered.told.clone(), known, || core.bundles.open(&rendered)))
+}
+
+/// From the store; and into the cache.
+pub(super) fn make(core: &Core, caller: &Caller, of: BundleOf, known: &[u64]) -> Result<Answer, Error> {
+    let counter = core.store.change_counter()?;
+    let (told, json) = build(core, caller, of.clone())?;
+    let key = BundleKey { caller: Arc::clone(&caller.id), of };
+    core.bundles.put(counter, key.clone(), told.clone(), &json)?;
+    answer(&key.of, told, known, || Ok(json))
 }
 
 /// What is refused before anything is looked up. Where only a node is named, the region is not known yet.
@@ -107,13 +116,13 @@ fn may_ask(caller: &Caller, of: &BundleOf) -> bool {
     }
 }
 
-fn reply(
+fn answer(
     of: &BundleOf,
     told: Told,
     known: &[u64],
     json: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, Error>,
-) -> Result<Done<Reply>, Error> {
-    let Told { revision, region, entries } = told;
+) -> Result<Answer, Error> {
+    let Told { revision, region, entries, grounds } = told;
     let mut done = match known.contains(&revision) {
         true => Done { detail: Some("not modified".into()), ..Done::new((revision, None)) },
         false => Done::new((revision, Some(Bytes::from_owner(json()?)))).entries(entries),
@@ -124,7 +133,7 @@ fn reply(
         let node = format!("node {node}");
         done.detail = Some(done.detail.map_or(node.clone(), |detail| format!("{detail}, {node}")).into());
     }
-    Ok(done.revision(revision))
+    Ok(Answer { done: done.revision(revision), grounds })
 }
 
 fn names(bundle: &Bundle) -> Arc<[String]> {
@@ -132,24 +141,23 @@ fn names(bundle: &Bundle) -> Arc<[String]> {
     variables.chain(bundle.files.iter().map(|file| file.name.to_string())).collect()
 }
 
-fn build(core: &Core, caller: &Caller, of: BundleOf) -> Result<(Bundle, Zeroizing<Vec<u8>>), Error> {
+fn build(core: &Core, caller: &Caller, of: BundleOf) -> Result<(Told, Zeroizing<Vec<u8>>), Error> {
     if !may_ask(caller, &of) {
         return Err(Error::forbidden());
     }
     let keyring = core.keyring();
-    let bundle = core.read(|snapshot| {
+    let (bundle, grounds) = core.read(|snapshot| {
         let records = Records::new(snapshot, &keyring);
+        let named = of.node.clone();
         let (of, since) = placed(&records, caller, of)?;
         if !may(caller, Verb::ReadBundle, &of.scope()) {
             return Err(Error::forbidden());
         }
-        let mut here = View::asked(&records, of)?;
-        // A node that moved has another bundle, at whatever revisions the layers are.
-        here.revision = here.revision.max(since);
-        let mut views = Views::new(records, caller, here);
+        let mut views = Views::new(records, caller, View::asked(&records, of)?);
+        views.placement = named.map(|node| Placement { node, since });
         let delivered = views.delivered();
         match expand(&mut views, delivered)? {
-            Ok(values) => deliver(&views, values),
+            Ok(values) => Ok((deliver(&views, values)?, views.grounds())),
             Err(faults) => Err(unresolvable(&views.here.of, faults)),
         }
     })?;
@@ -158,7 +166,8 @@ fn build(core: &Core, caller: &Caller, of: BundleOf) -> Result<(Bundle, Zeroizin
     let mut json = Zeroizing::new(Vec::with_capacity(1024 + values.map(|length| 2 * length + 256).sum::<usize>()));
     serde_json::to_writer(&mut *json, &bundle)
         .map_err(|_| Error::new(Code::Internal, "the bundle cannot be written as JSON"))?;
-    Ok((bundle, json))
+    let (revision, region, entries) = (bundle.revision, bundle.region.clone(), names(&bundle));
+    Ok((Told { revision, region, entries, grounds: Arc::new(grounds) }, json))
 }
 
 fn unresolvable(of: &BundleOf, faults: Vec<Fault>) -> Error {

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::Error;
 use super::bundles::BundleOf;
+use super::ground::Grounds;
 use crate::crypto::{Envelope, TokenHash};
 
 /// A token that was read and verified.
@@ -84,12 +85,15 @@ impl TokenCache {
     }
 }
 
-/// What a bundle's audit line and its headers say.
+/// What is known of a bundle besides its values.
 #[derive(Debug, Clone)]
 pub(super) struct Told {
     pub(super) revision: u64,
     pub(super) region: Option<RegionName>,
+    /// For its audit line.
     pub(super) entries: Arc<[String]>,
+    /// What it was made from, and with it changes.
+    pub(super) grounds: Arc<Grounds>,
 }
 
 /// A rendered bundle.

@@ -10,6 +10,8 @@ use crate::store::{KeyRow, Snapshot, Store, StoreError, Transaction, read_with, 
 
 use super::Error;
 use super::cache::{BundleCache, TokenCache};
+use super::lookout::Lookout;
+use super::roll::Roll;
 
 /// The audit log's head as of the last write, kept in the database: the log cannot be cut behind it unseen.
 pub(super) const AUDIT_ANCHOR: &str = "audit-anchor";
@@ -21,6 +23,8 @@ pub(super) struct Core {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tokens: TokenCache,
     pub(super) bundles: BundleCache,
+    pub(super) roll: Roll,
+    pub(super) lookout: Lookout,
     root: RootKey,
     /// Replaced as a whole when a data key is added; an operation keeps the one it began with.
     keyring: RwLock<Arc<Keyring>>,
@@ -43,6 +47,8 @@ impl Core {
             clock,
             tokens: TokenCache::default(),
             bundles: BundleCache::new()?,
+            roll: Roll::default(),
+            lookout: Lookout::new(),
             root,
             keyring: RwLock::new(keyring),
             encryptions: AtomicU64::new(encryptions),
@@ -72,11 +78,13 @@ impl Core {
         E: From<StoreError> + Send + 'static,
     {
         let anchor = anchor_bytes(self.audit.head());
-        write_with(&*self.store, move |transaction| {
+        let result = write_with(&*self.store, move |transaction| {
             let result = f(transaction)?;
             transaction.set_meta(AUDIT_ANCHOR, &anchor)?;
-            Ok(result)
-        })
+            Ok::<T, E>(result)
+        })?;
+        self.lookout.committed();
+        Ok(result)
     }
 
     /// Says that values were encrypted, and makes a new data key in good time before the nonces of this one could

@@ -14,13 +14,17 @@ mod entries;
 mod error;
 mod explain;
 mod gate;
+mod ground;
+mod lookout;
 mod nodes;
 mod open;
 mod operation;
 mod records;
+mod roll;
 mod stacks;
 mod tokens;
 mod view;
+mod waiting;
 mod writes;
 
 #[cfg(test)]
@@ -31,6 +35,8 @@ pub use bundles::BundleOf;
 pub use entries::Which;
 pub use error::Error;
 pub use gate::Gate;
+pub use lookout::NoWait;
 pub use open::{OpenError, Opening, accept_older, open, start_audit_over, verify_offline};
 pub use operation::Vault;
+pub use waiting::{Patience, Watched};
 pub use writes::Removal;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chandlery_wire::Code;
 use chandlery_wire::api::Outcome;
@@ -25,11 +26,13 @@ pub(super) struct Action {
     pub(super) name: &'static str,
     pub(super) target: Option<String>,
     pub(super) service: Option<String>,
+    /// How long the request was kept waiting, on purpose, where it was.
+    pub(super) waited: Option<Duration>,
 }
 
 impl Action {
     pub(super) fn new(name: &'static str) -> Self {
-        Self { name, target: None, service: None }
+        Self { name, target: None, service: None, waited: None }
     }
 
     pub(super) fn on(mut self, target: impl Display) -> Self {
@@ -40,6 +43,16 @@ impl Action {
     pub(super) fn service<T: Display>(mut self, service: Option<T>) -> Self {
         self.service = service.map(|service| service.to_string());
         self
+    }
+
+    /// The line's detail: what there is to say, and how long it took to come to it.
+    fn detail<'a>(&self, said: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
+        let Some(waited) = self.waited else { return said };
+        let waited = format!("waited {} s", waited.as_secs());
+        Some(Cow::Owned(match said {
+            Some(said) => format!("{said}; {waited}"),
+            None => waited,
+        }))
     }
 }
 
@@ -84,9 +97,7 @@ impl Vault {
         let (vault, caller) = (self.clone(), caller.clone());
         let task = tokio::spawn(async move {
             let (core, worker) = (Arc::clone(&vault.core), caller.clone());
-            let done = tokio::task::spawn_blocking(move || work(&core, &worker))
-                .await
-                .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the operation failed inside the server")));
+            let done = blocking(move || work(&core, &worker)).await;
             vault.record(&caller, &action, done).await
         });
         task.await.unwrap_or_else(|_| Err(Error::new(Code::Internal, "the operation was ended by the server")))
@@ -110,19 +121,19 @@ impl Vault {
     }
 
     /// Queues the line; the receipt says when it is durable.
-    fn note<T>(&self, caller: &Caller, action: &Action, done: Result<&Done<T>, &Error>) -> Receipt {
+    pub(super) fn note<T>(&self, caller: &Caller, action: &Action, done: Result<&Done<T>, &Error>) -> Receipt {
         let peer = caller.peer.as_ref().map(Peer::to_string);
-        let (outcome, error_detail) = match done {
-            Ok(_) => (Outcome::Allowed, None),
-            Err(error) => (error.outcome(), Some(error.audit_detail())),
+        let (outcome, said) = match done {
+            Ok(done) => (Outcome::Allowed, done.detail.as_deref().map(Cow::Borrowed)),
+            Err(error) => (error.outcome(), Some(Cow::Owned(error.audit_detail()))),
         };
+        let detail = action.detail(said);
         let mut draft = Draft::new(&caller.id, action.name, outcome);
         draft.peer = peer.as_deref();
         draft.target = action.target.as_deref();
         draft.service = action.service.as_deref();
-        draft.detail = error_detail.as_deref();
+        draft.detail = detail.as_deref();
         if let Ok(done) = done {
-            draft.detail = done.detail.as_deref();
             draft.target = done.target.as_deref().or(draft.target);
             draft.entries = done.entries.iter().map(String::as_str).collect();
             draft.revision = done.revision;
@@ -187,4 +198,13 @@ impl Vault {
         self.core.audit.append(&Draft::new(SERVER, "stop", Outcome::Allowed)).wait()?;
         self.core.write(|_| Ok::<(), Error>(()))
     }
+}
+
+/// Runs what blocks, on a thread that may.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the operation failed inside the server")))
 }

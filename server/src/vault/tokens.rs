@@ -8,10 +8,11 @@ use chandlery_wire::{Code, Scope, TokenText, Value, Verb};
 use super::attributes::rfc3339;
 use super::cache::KnownToken;
 use super::core::Core;
-use super::operation::{Action, Done};
+use super::operation::{Action, Done, blocking};
 use super::records::{Records, TOKENS_MAC, sign_tokens, token_fields};
+use super::roll::stale;
 use super::{Error, Vault};
-use crate::access::{Caller, Peer, Trail, may, may_delegate, within_region};
+use crate::access::{Caller, Peer, Trail, may, may_delegate};
 use crate::crypto::{Definition, Keyring, TokenHash, new_token, new_token_id};
 use crate::store::{StoreError, TokenRow, Transaction};
 
@@ -50,31 +51,28 @@ impl Vault {
         if told.code != Code::Unauthenticated {
             return Err(told);
         }
-        Err(Error::new(Code::Unauthenticated, "there is no valid token in this request")
-            .hint("a token may be mistyped, expired, revoked or used up; get a new one: chandlery token create"))
+        Err(unauthenticated())
     }
 
     /// The token, and the store's change counter from before it was looked at.
     async fn look_up(&self, hash: TokenHash) -> Result<Result<(Arc<KnownToken>, u64), Refusal>, Error> {
         let counter = self.core.store.change_counter()?;
+        let unknown = || Refusal::new("anonymous", "the token is unknown");
         // One that is stale is looked up like one that is unknown: an answer must not come sooner because the token was
         // good once.
         let now = self.core.now();
-        let known = match self.core.tokens.get(counter, &hash).filter(|known| stale(known, now).is_none()) {
-            Some(known) => known,
+        let (known, counter) = match self.core.tokens.get(counter, &hash).filter(|known| stale(known, now).is_none()) {
+            Some(known) => (known, counter),
             None => {
-                let core = Arc::clone(&self.core);
-                let found = blocking(move || {
-                    let known = load(&core, &hash)?.map(Arc::new);
-                    if let Some(known) = &known {
-                        core.tokens.put(counter, hash, Arc::clone(known));
-                    }
-                    Ok(known)
-                });
-                match found.await? {
-                    Some(known) => known,
-                    None => return Ok(Err(Refusal::new("anonymous", "the token is unknown"))),
-                }
+                let (counter, tokens) = match self.roll().await {
+                    Ok(roll) => roll,
+                    // Which token is not what was written is told to nobody who holds none.
+                    Err(_) if !self.is_stored(hash).await? => return Ok(Err(unknown())),
+                    Err(error) => return Err(error),
+                };
+                let Some(known) = tokens.by_hash(hash.as_bytes())?.map(Arc::new) else { return Ok(Err(unknown())) };
+                self.core.tokens.put(counter, hash, Arc::clone(&known));
+                (known, counter)
             }
         };
         if let Some(reason) = stale(&known, now) {
@@ -87,6 +85,11 @@ impl Vault {
             }
         }
         Ok(Ok((known, counter)))
+    }
+
+    async fn is_stored(&self, hash: TokenHash) -> Result<bool, Error> {
+        let core = Arc::clone(&self.core);
+        blocking(move || core.read(|snapshot| Ok(snapshot.token_by_hash(hash.as_bytes())?.is_some()))).await
     }
 
     /// The tokens all of whose scopes the caller administers.
@@ -195,6 +198,12 @@ impl Vault {
     }
 }
 
+/// The one answer to a token that is not good, whatever is wrong with it.
+pub(super) fn unauthenticated() -> Error {
+    Error::new(Code::Unauthenticated, "there is no valid token in this request")
+        .hint("a token may be mistyped, expired, revoked or used up; get a new one: chandlery token create")
+}
+
 /// The row of a store's first token: all verbs, no limit.
 pub(super) fn first_token(keyring: &Keyring, text: &TokenText, now: i64) -> Result<TokenRow, Error> {
     let wish = CreateToken {
@@ -218,49 +227,6 @@ impl Refusal {
     fn new(caller: &str, reason: &str) -> Self {
         Self { caller: caller.to_owned(), reason: reason.to_owned() }
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|_| Err(Error::new(Code::Internal, "authentication failed inside the server")))
-}
-
-fn load(core: &Core, hash: &TokenHash) -> Result<Option<KnownToken>, Error> {
-    let keyring = core.keyring();
-    core.read(|snapshot| {
-        let records = Records::new(snapshot, &keyring);
-        let Some(row) = records.token_by_hash(hash.as_bytes())? else { return Ok(None) };
-        let info = describe(&row)?;
-        let place = match &row.node {
-            Some(node) => records.find_node(node)?,
-            None => None,
-        };
-        let scopes = match &place {
-            Some(node) => info.scopes.iter().filter_map(|scope| within_region(scope, &node.region)).collect(),
-            None => info.scopes.into(),
-        };
-        Ok(Some(KnownToken {
-            id: info.id.into(),
-            verbs: info.verbs.into(),
-            scopes,
-            adrift: row.node.is_some() && place.is_none(),
-            node: row.node,
-            expires: row.expires,
-            revoked: row.revoked.is_some(),
-            counted: row.uses_left.is_some(),
-        }))
-    })
-}
-
-fn stale(token: &KnownToken, now: i64) -> Option<&'static str> {
-    if token.revoked {
-        return Some("the token is revoked");
-    }
-    if token.adrift {
-        return Some("the node that the token is bound to is not registered");
-    }
-    token.expires.is_some_and(|expires| expires <= now).then_some("the token has expired")
 }
 
 /// Takes one use off, durably, before the request goes on: of a hundred requests at once, a token good for one gets one
@@ -360,7 +326,7 @@ pub(super) fn put(transaction: &mut dyn Transaction, keyring: &Keyring, row: &To
     transaction.set_meta(TOKENS_MAC, &mac)
 }
 
-fn describe(row: &TokenRow) -> Result<TokenInfo, Error> {
+pub(super) fn describe(row: &TokenRow) -> Result<TokenInfo, Error> {
     let damaged = |_| Error::new(Code::Integrity, format!("the token {} cannot be read", row.id));
     Ok(TokenInfo {
         id: row.id.clone(),

@@ -7,6 +7,7 @@ use chandlery_wire::{Code, EntryName, EnvironmentName, Layer, RegionName, Servic
 use super::Error;
 use super::attributes::Attributes;
 use super::bundles::BundleOf;
+use super::ground::{Ground, Grounds, Placement};
 use super::records::{Records, base_of};
 use crate::access::{Caller, may};
 use crate::resolve::{Candidate, Choice, Key, Library, Missing, Source, merge};
@@ -15,8 +16,7 @@ use crate::store::{EnvironmentRow, LayerKey, Row};
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) of: BundleOf,
-    /// The newest revision of the layers it was made from.
-    pub(super) revision: u64,
+    pub(super) ground: Ground,
     pub(super) choices: BTreeMap<EntryName, Choice<Row>>,
 }
 
@@ -36,17 +36,24 @@ impl View {
                 .hint(format!("declare it: chandlery service add {service}")));
             }
         }
-        Self::load(records, of)
+        let wanted = of.region.clone();
+        Self::load(records, of, wanted, &environment)
     }
 
-    fn load(records: &Records<'_>, of: BundleOf) -> Result<Self, Error> {
+    /// `wanted` is the region that was asked for; `of` has it where the environment has it.
+    fn load(
+        records: &Records<'_>,
+        of: BundleOf,
+        wanted: Option<RegionName>,
+        declared: &EnvironmentRow,
+    ) -> Result<Self, Error> {
         let base = base_of(&of.stack, &of.environment);
         let overlay = of.region.clone().map(|region| LayerKey { layer: Layer::Overlay(region), ..base.clone() });
-        let mut revision = 0;
+        let mut ground = Ground::new(declared, wanted);
         let mut candidates = Vec::new();
         for key in [Some(base), overlay].into_iter().flatten() {
             let content = records.layer(&key)?;
-            revision = revision.max(content.layer.revision);
+            ground.add(&key.layer, content.layer.revision);
             candidates.extend(content.rows.into_iter().map(|row| Candidate {
                 name: row.name.clone(),
                 layer: key.layer.clone(),
@@ -56,7 +63,7 @@ impl View {
             }));
         }
         let choices = merge(candidates, of.service.as_ref());
-        Ok(Self { of, revision, choices })
+        Ok(Self { of, ground, choices })
     }
 
     pub(super) fn layer_key(&self, layer: &Layer) -> LayerKey {
@@ -83,17 +90,31 @@ pub(super) struct Views<'a> {
     records: Records<'a>,
     caller: &'a Caller,
     pub(super) here: View,
+    /// Where the region was asked for by way of a node.
+    pub(super) placement: Option<Placement>,
     there: BTreeMap<(StackName, EnvironmentName), Option<View>>,
 }
 
 impl<'a> Views<'a> {
     pub(super) fn new(records: Records<'a>, caller: &'a Caller, here: View) -> Self {
-        Self { records, caller, here, there: BTreeMap::new() }
+        Self { records, caller, here, placement: None, there: BTreeMap::new() }
     }
 
     /// The newest revision of all that was looked at.
     pub(super) fn revision(&self) -> u64 {
-        self.there.values().flatten().map(|view| view.revision).fold(self.here.revision, u64::max)
+        let layers = self.all().map(|view| view.ground.revision()).max();
+        // A node that moved has another bundle, at whatever revisions the layers are.
+        layers.max(self.placement.as_ref().map(|placement| placement.since)).unwrap_or_default()
+    }
+
+    /// All that was looked at.
+    pub(super) fn grounds(&self) -> Grounds {
+        let environments = self.all().map(|view| view.ground.clone()).collect();
+        Grounds { environments, placement: self.placement.clone() }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &View> {
+        std::iter::once(&self.here).chain(self.there.values().flatten())
     }
 
     /// The view of another environment, in the same region if it has that region; nothing, where there is no such
@@ -108,14 +129,15 @@ impl<'a> Views<'a> {
 
     fn look(&self, (stack, environment): &(StackName, EnvironmentName)) -> Result<Option<View>, Error> {
         let Some(declared) = self.records.find_environment(stack, environment)? else { return Ok(None) };
-        let region = self.here.of.region.clone().filter(|region| declared.regions.contains(region));
+        let wanted = self.here.of.region.clone();
+        let region = wanted.clone().filter(|region| declared.regions.contains(region));
         // A service is a service of its stack: in another stack, only what is granted to all is for it.
         let service = self.here.of.service.clone().filter(|_| stack == &self.here.of.stack);
         let of = BundleOf { stack: stack.clone(), environment: environment.clone(), region, node: None, service };
         if !may(self.caller, Verb::ReadBundle, &of.scope()) {
             return Ok(None);
         }
-        View::load(&self.records, of).map(Some)
+        View::load(&self.records, of, wanted, &declared).map(Some)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use chandlery_wire::{EntryName, EnvironmentName, StackName};
+use chandlery_wire::{EntryName, EnvironmentName, Layer, StackName};
 use rusqlite::{Connection, Params};
 
 use super::super::{
@@ -121,6 +121,15 @@ impl Snapshot for View<'_> {
         );
         let rows = self.many(sql, [id], |columns| rows::tag(columns, key))?;
         Ok(Some(LayerTags { layer, rows }))
+    }
+
+    fn layer_revisions(
+        &self,
+        stack: &StackName,
+        environment: &EnvironmentName,
+    ) -> Result<Vec<(Layer, u64)>, StoreError> {
+        let sql = "SELECT layer, revision FROM layers WHERE stack = ?1 AND environment = ?2 ORDER BY layer";
+        self.many(sql, (stack.as_str(), environment.as_str()), |columns| rows::layer(columns, stack, environment))
     }
 
     fn versions(&self, key: &LayerKey, name: &EntryName) -> Result<Vec<Row>, StoreError> {

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use chandlery_wire::api::State;
-use chandlery_wire::{EntryName, EnvironmentName, Grant, NodeName, StackName};
+use chandlery_wire::{EntryName, EnvironmentName, Grant, Layer, NodeName, StackName};
 use rusqlite::types::FromSql;
 use serde::de::DeserializeOwned;
 
@@ -126,6 +126,16 @@ pub(super) fn tag(columns: &Columns<'_>, key: &LayerKey) -> Result<TagRow, Store
         tag: columns.bytes(4, &record)?,
         name,
     })
+}
+
+/// `layer, revision`
+pub(super) fn layer(
+    columns: &Columns<'_>,
+    stack: &StackName,
+    environment: &EnvironmentName,
+) -> Result<(Layer, u64), StoreError> {
+    let record = format_args!("a layer of {stack}/{environment}");
+    Ok((columns.parsed(0, &record)?, columns.number(1, &record)?))
 }
 
 /// `name, services, mac`

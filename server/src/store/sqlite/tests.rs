@@ -126,6 +126,9 @@ fn the_story_of_a_store() {
         assert_eq!(tags.layer, content.layer);
         assert_eq!((tags.rows[1].version, tags.rows[1].tag), (3, [3; 16]));
         assert_eq!(s.layer(&key("sfo3"))?, None);
+        let revisions = s.layer_revisions(&key("base").stack, &key("base").environment)?;
+        assert_eq!(revisions, [(key("base").layer, 1), (key("eu").layer, 1)]);
+        assert_eq!(s.layer_revisions(&key("base").stack, &EnvironmentName::parse("staging").unwrap())?, []);
 
         let versions = s.versions(&key("base"), &name("DB_HOST"))?;
         assert_eq!(versions.iter().map(|row| row.version).collect::<Vec<_>>(), [3, 2, 1]);

@@ -83,6 +83,8 @@ async fn a_token_row_that_was_touched_lets_nobody_in() {
     let lines = it.audit().split_off(before);
     assert_eq!(lines.len(), 1);
     assert!(lines[0].detail.as_deref().is_some_and(|detail| detail.contains("token tok_")), "{lines:?}");
+    let stranger = chandlery_wire::TokenText::from_secret(&[9; 32]);
+    assert_eq!(super::caller(&it.vault, &stranger).await.unwrap_err().code, Code::Unauthenticated);
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 
 mod entries;
 mod integrity;
-mod nodes;
+pub(super) mod nodes;
 mod resolving;
 mod tokens;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

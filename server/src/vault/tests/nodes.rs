@@ -8,12 +8,12 @@ use super::{Fixture, caller, environment, of, region, scope, stack};
 use crate::access::Caller;
 use crate::vault::{BundleOf, Error, Which};
 
-fn node(name: &str) -> NodeName {
+pub(in crate::vault) fn node(name: &str) -> NodeName {
     NodeName::parse(name).unwrap()
 }
 
 /// The bundle of `production`, or another environment, by node.
-fn by(name: &str) -> BundleOf {
+pub(in crate::vault) fn by(name: &str) -> BundleOf {
     BundleOf { node: Some(node(name)), ..of("production", None) }
 }
 
@@ -23,7 +23,7 @@ async fn ask(it: &Fixture, caller: &Caller, of: BundleOf) -> Result<Bundle, Erro
 }
 
 /// `production` with a value of its own in `eu` and in `us`; `vm-1` in `eu` and `vm-2` in `us`.
-async fn fixture() -> Fixture {
+pub(in crate::vault) async fn fixture() -> Fixture {
     let it = Fixture::new().await;
     for (layer, value) in [("production", "PLACE=base"), ("production/eu", "PLACE=eu"), ("production/us", "PLACE=us")] {
         it.set(layer, value).await.unwrap();
@@ -33,7 +33,7 @@ async fn fixture() -> Fixture {
     it
 }
 
-async fn bound(it: &Fixture, name: &str, scope: Scope) -> TokenText {
+pub(in crate::vault) async fn bound(it: &Fixture, name: &str, scope: Scope) -> TokenText {
     let created = it.vault.create_token(&it.admin, wish(name, scope)).await.unwrap();
     TokenText::parse(std::str::from_utf8(created.token.expose_secret()).unwrap()).unwrap()
 }
@@ -49,7 +49,7 @@ fn wish(name: &str, scope: Scope) -> CreateToken {
     }
 }
 
-fn place_of(bundle: &Bundle) -> (&str, &[u8]) {
+pub(super) fn place_of(bundle: &Bundle) -> (&str, &[u8]) {
     (bundle.region.as_ref().unwrap().as_str(), bundle.variables[0].value.expose_secret())
 }
 
