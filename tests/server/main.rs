@@ -1,6 +1,7 @@
 //! The server under its worst enemies: kill -9, an editor of its database, and a generator of requests.
 
 mod durability;
+mod long_poll;
 mod openapi;
 mod outages;
 mod surface;

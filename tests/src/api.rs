@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
+use ureq::http::request::Builder;
 use ureq::http::{HeaderMap, Request};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
@@ -41,7 +42,21 @@ impl Api {
     /// # Panics
     /// If the test asks for what is not a request.
     pub fn try_call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply, ureq::Error> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.address));
+        self.send(Request::builder().method(method), path, body)
+    }
+
+    /// Reads what has changed since that revision.
+    ///
+    /// # Panics
+    /// If there is no reply.
+    #[must_use]
+    pub fn get_after(&self, revision: u64, path: &str) -> Reply {
+        let request = Request::builder().header("if-none-match", format!("\"{revision}\""));
+        self.send(request, path, None).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    fn send(&self, request: Builder, path: &str, body: Option<&Value>) -> Result<Reply, ureq::Error> {
+        let mut request = request.uri(format!("{}{path}", self.address));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
