@@ -17,6 +17,7 @@ mod places;
 mod rm;
 mod run;
 mod set;
+mod stack;
 mod token;
 mod written;
 
@@ -71,6 +72,8 @@ enum Verb {
     Run(run::Args),
     /// Say which layer won, what it hid, and what its template used.
     Explain(explain::Args),
+    /// From a compose file to a running stack: import, check, render, up, down, deploy.
+    Stack(stack::Args),
     /// List the stacks, their services, environments and regions.
     Stacks(places::StacksArgs),
     /// List, declare and take back regions of the environment.
@@ -92,11 +95,12 @@ enum Verb {
 }
 
 impl Cli {
-    pub(crate) fn execute(self, limit: CoreLimit) -> Result<(), Failure> {
+    pub(crate) fn execute(mut self, limit: CoreLimit) -> Result<(), Failure> {
         match &self.verb {
             Verb::Completions(args) => return completions::run(args),
             Verb::Man(args) => return completions::man(args),
             Verb::Doctor(args) => return doctor::run(args, self.flags),
+            Verb::Stack(args) => args.widen(&mut self.flags),
             _ => {}
         }
         let mut context = Context::gather(self.flags, Surroundings::of_process())?;
@@ -113,6 +117,7 @@ impl Cli {
             Verb::Export(args) => export::run(&args, &context),
             Verb::Run(args) => run::run(&args, &context, limit),
             Verb::Explain(args) => explain::run(&args, &context),
+            Verb::Stack(args) => stack::run(&args, &context),
             Verb::Stacks(args) => places::stacks(&args, &context),
             Verb::Region(args) => places::region(&args, &context),
             Verb::Service(args) => places::service(&args, &context),

@@ -47,8 +47,7 @@ pub(crate) struct Reading {
 
 impl Reading {
     /// Takes a variable in, or notes why it cannot be one.
-    fn take(&mut self, name: &str, value: Vec<u8>, line: usize) {
-        let value = Value::new(value);
+    fn take(&mut self, name: &str, value: Value, line: usize) {
         if let Some(first) = self.first_lines.get(name) {
             let what = format!("{name} is set twice; the first time on line {first}");
             return self.faults.push(Fault::at(line, what));

@@ -9,6 +9,9 @@ use zeroize::Zeroizing;
 
 use crate::failure::{Exit, Failure};
 
+/// The most that is read of a file of many values.
+const MOST: u64 = 64 * 1024 * 1024;
+
 /// Where a value is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum From {
@@ -91,7 +94,6 @@ fn prompt(question: &str) -> Result<String, Failure> {
 
 /// A whole file for an import, which may be as large as many values.
 pub(crate) fn whole(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    const MOST: u64 = 64 * 1024 * 1024;
     let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
     let reader: Box<dyn Read> = match name.as_str() {
         "stdin" => Box::new(io::stdin().lock()),
@@ -103,6 +105,16 @@ pub(crate) fn whole(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
         return Err(Failure::usage(format!("{name} is larger than 64 MiB"), "name a file of variables"));
     }
     Ok(bytes)
+}
+
+/// A file of at most 64 MiB, for whoever says what is wrong in words of their own.
+pub(crate) fn bounded_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = File::open(path)?;
+    // Reserved at once: a buffer that grows leaves copies behind.
+    let size = file.metadata().map_or(0, |metadata| metadata.len()).min(MOST);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1));
+    file.take(MOST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST { Err(io::Error::other("it is larger than 64 MiB")) } else { Ok(bytes) }
 }
 
 /// At most a value's bytes, a newline that may yet be trimmed, and one more, by which it is known to be too large.

@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod compose;
 mod context;
 mod failure;
 mod formats;

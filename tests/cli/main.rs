@@ -1,3 +1,4 @@
 //! The CLI on a real server.
 
 mod dotenv;
+mod stack;

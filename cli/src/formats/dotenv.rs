@@ -3,18 +3,49 @@
 //!
 //! What is written is the narrow part that a POSIX shell (`set -a; . ./file`) and this reader take for the same.
 
+use chandlery_wire::{Value, VariableName};
+
 use super::{Fault, Reading, Variable, text_of, utf8, write_each};
 
 /// Characters that mean themselves to a shell, to every dotenv reader and to `docker run --env-file`.
 const PLAIN: &str = "_./:@%+,=-";
 
+/// One line that sets something, before anybody asked whether its name can be a variable's.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    pub(crate) name: String,
+    /// `None` for a name without `=`, which compose takes from the shell.
+    pub(crate) value: Option<Value>,
+    pub(crate) line: usize,
+    /// Whether the value holds what a shell would expand.
+    pub(crate) expands: bool,
+}
+
 pub(crate) fn read(bytes: &[u8]) -> Reading {
     let mut reading = Reading::default();
-    match utf8(bytes) {
-        Ok(text) => Reader::new(text, &mut reading).all(),
-        Err(fault) => reading.faults.push(fault),
+    let (assignments, faults) = assignments(bytes);
+    reading.faults = faults;
+    for Assignment { name, value, line, expands } in assignments {
+        let Some(value) = value else {
+            let what = "is no assignment: NAME=value, a comment or an empty line is expected";
+            reading.faults.push(Fault::at(line, what));
+            continue;
+        };
+        if expands {
+            reading.unexpanded.push(name.clone());
+        }
+        reading.take(&name, value, line);
     }
+    reading.faults.sort_by_key(|fault| fault.line);
     reading
+}
+
+/// Everything that is set, in the order of the file, a name as often as it is there.
+pub(crate) fn assignments(bytes: &[u8]) -> (Vec<Assignment>, Vec<Fault>) {
+    match utf8(bytes) {
+        Ok(text) => Reader::new(text).all(),
+        Err(fault) => (Vec::new(), vec![fault]),
+    }
 }
 
 pub(crate) fn write(title: &str, variables: &[Variable<'_>]) -> Result<Vec<u8>, Vec<String>> {
@@ -50,7 +81,8 @@ struct Reader<'a> {
     line: usize,
     /// Every CR before an LF is part of the line's end. So in a file whose first line ends that way.
     crlf: bool,
-    reading: &'a mut Reading,
+    found: Vec<Assignment>,
+    faults: Vec<Fault>,
 }
 
 /// A value that could be read, and whether a shell would have expanded something in it.
@@ -60,22 +92,23 @@ struct Read {
 }
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a str, reading: &'a mut Reading) -> Self {
+    fn new(text: &'a str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let crlf = text.split_once('\n').is_some_and(|(first, _)| first.ends_with('\r'));
-        Self { text, at: 0, line: 1, crlf, reading }
+        Self { text, at: 0, line: 1, crlf, found: Vec::new(), faults: Vec::new() }
     }
 
-    fn all(mut self) {
+    fn all(mut self) -> (Vec<Assignment>, Vec<Fault>) {
         while self.at < self.text.len() {
             let (start, line) = (self.at, self.line);
             if let Err(fault) = self.assignment() {
-                self.reading.faults.push(fault);
+                self.faults.push(fault);
                 // An open quote may have swallowed the rest: go on after the line the trouble began on.
                 (self.at, self.line) = (start, line);
                 self.skip_line();
             }
         }
+        (self.found, self.faults)
     }
 
     fn assignment(&mut self) -> Result<(), Fault> {
@@ -87,20 +120,24 @@ impl<'a> Reader<'a> {
         let line = self.line;
         let rest_of_line = self.rest().split('\n').next().unwrap_or_default();
         let Some((name, _)) = rest_of_line.split_once('=') else {
-            let what = "is no assignment: NAME=value, a comment or an empty line is expected";
-            return Err(Fault::at(line, what));
+            return self.name_alone(rest_of_line);
         };
         self.at += name.len() + 1;
-        let name = match name.strip_prefix("export").map(|rest| (rest, rest.trim_start_matches([' ', '\t']))) {
-            Some((rest, name)) if rest.len() > name.len() => name,
-            _ => name,
-        };
-        let read = self.value()?;
-        let name = name.trim_end_matches([' ', '\t']);
-        if read.expands {
-            self.reading.unexpanded.push(name.to_owned());
+        let name = without_export(name);
+        let Read { value, expands } = self.value()?;
+        let name = name.trim_end_matches([' ', '\t']).to_owned();
+        self.found.push(Assignment { name, value: Some(Value::new(value)), line, expands });
+        Ok(())
+    }
+
+    fn name_alone(&mut self, line: &str) -> Result<(), Fault> {
+        let name = without_export(line).trim_end_matches([' ', '\t', '\r']);
+        if VariableName::parse(name).is_err() {
+            let what = "is no assignment: NAME=value, a comment or an empty line is expected";
+            return Err(Fault::at(self.line, what));
         }
-        self.reading.take(name, read.value.into_bytes(), line);
+        self.found.push(Assignment { name: name.to_owned(), value: None, line: self.line, expands: false });
+        self.skip_line();
         Ok(())
     }
 
@@ -239,6 +276,13 @@ impl<'a> Reader<'a> {
     fn skip_line(&mut self) {
         self.at += self.rest().find('\n').map_or(self.rest().len(), |newline| newline + 1);
         self.line += 1;
+    }
+}
+
+fn without_export(name: &str) -> &str {
+    match name.strip_prefix("export").map(|rest| (rest, rest.trim_start_matches([' ', '\t']))) {
+        Some((rest, name)) if rest.len() > name.len() => name,
+        _ => name,
     }
 }
 

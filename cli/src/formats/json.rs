@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chandlery_wire::Value;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -38,12 +39,12 @@ fn take(reading: &mut Reading, text: &str, name: &str, raw: &RawValue) {
     let line = 1 + text[..literal.as_ptr().addr() - text.as_ptr().addr()].matches('\n').count();
     let fault = match literal.as_bytes().first() {
         Some(b'"') => match serde_json::from_str::<String>(literal) {
-            Ok(value) => return reading.take(name, value.into_bytes(), line),
+            Ok(value) => return reading.take(name, Value::new(value), line),
             Err(_) => "holds an escape that is no character",
         },
         Some(b'{' | b'[') => "is an object or a list; the values of an import are strings, numbers, true and false",
         Some(b'n') => "is null; an empty value is written \"\"",
-        _ => return reading.take(name, literal.as_bytes().to_vec(), line),
+        _ => return reading.take(name, Value::new(literal.as_bytes()), line),
     };
     reading.faults.push(Fault::at(line, format!("{} {fault}", super::quoted(name))));
 }

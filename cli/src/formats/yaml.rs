@@ -3,6 +3,7 @@
 //! Read from the parser's events rather than into its values: `yes`, `0123` and `1.10` stay what is written, where a
 //! schema would make `true`, 83 and 1.1 of them.
 
+use chandlery_wire::Value;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::{Fault, Reading, Variable, text_of, utf8, write_each};
@@ -69,7 +70,7 @@ fn scalar(reading: &mut Reading, name: &str, value: &str, style: ScalarStyle, li
         let what = format!("{} is null; an empty value is written \"\"", super::quoted(name));
         reading.faults.push(Fault::at(line, what));
     } else {
-        reading.take(name, value.as_bytes().to_vec(), line);
+        reading.take(name, Value::new(value.as_bytes()), line);
     }
 }
 

@@ -1,0 +1,63 @@
+//! `chandlery stack`: from a compose file to a running stack.
+
+mod bundles;
+mod check;
+mod compare;
+mod docker;
+mod files;
+mod identity;
+mod import;
+mod render;
+mod up;
+
+use clap::Subcommand;
+
+use crate::context::{Context, Flags};
+use crate::failure::Failure;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Take the variables and secrets of a compose or stack file into the store.
+    Import(import::Args),
+    /// Say for every service and region whether the store gives what the files ask for.
+    Check(check::Args),
+    /// Write the file that puts the entrypoint before each service's own command.
+    Render(render::Args),
+    /// Render, and `up` of the compose that is installed.
+    Up(up::UpArgs),
+    /// `down` of the compose that is installed, and the end of the stack's tokens.
+    Down(up::DownArgs),
+    /// Render for Swarm, and `docker stack deploy`.
+    Deploy(up::DeployArgs),
+}
+
+impl Args {
+    /// `--region all` means all of them: for what looks at each region in turn, and for nothing that writes to one.
+    pub(crate) fn widen(&self, flags: &mut Flags) {
+        if matches!(self.action, Action::Check(_)) && flags.region.as_deref() == Some("all") {
+            flags.region = Some("base".to_owned());
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
+    match &args.action {
+        Action::Import(args) => import::run(args, context),
+        Action::Check(args) => check::run(args, context),
+        Action::Render(args) => render::run(args, context),
+        Action::Up(args) => ended(up::up(args, context)?),
+        Action::Down(args) => ended(up::down(args, context)?),
+        Action::Deploy(args) => ended(up::deploy(args, context)?),
+    }
+}
+
+/// The exit code of whatever was run is ours; it has said itself why.
+fn ended(code: u8) -> Result<(), Failure> {
+    if code == 0 { Ok(()) } else { std::process::exit(i32::from(code)) }
+}

@@ -1,0 +1,228 @@
+//! What of a plan is in the store already. Pure: the store's own comparison of values comes in as a set.
+
+use std::collections::BTreeSet;
+
+use chandlery_wire::api::{EntryInfo, NamedEntry, State, WriteEntry};
+use chandlery_wire::{Delivery, EntryName, Grant, Layer, ServiceName};
+
+use crate::compose::Wanted;
+
+/// A value of the plan against one that is set: is it the same?
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Question {
+    /// Which of the plan's entries.
+    pub(super) wanted: usize,
+    pub(super) grant: Grant,
+}
+
+/// What becomes of one of the plan's entries, or of its part for some services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Unchanged,
+    /// Written for these services, who have no value of it yet.
+    New,
+    /// The store has another value. It stays, unless it may be overwritten.
+    Differs,
+    /// Another value is set for these services and for others together: it cannot be changed for these alone.
+    Shared(Grant),
+}
+
+/// One line of the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) wanted: usize,
+    pub(super) services: BTreeSet<ServiceName>,
+    pub(super) outcome: Outcome,
+    /// Where it is written to, if it is.
+    pub(super) grant: Grant,
+}
+
+/// The live entries of one layer.
+pub(super) struct Stored<'a> {
+    entries: Vec<&'a EntryInfo>,
+}
+
+impl<'a> Stored<'a> {
+    pub(super) fn of(entries: &'a [EntryInfo], layer: &Layer) -> Self {
+        let live = |entry: &&EntryInfo| entry.state == State::Live && entry.layer == *layer;
+        Self { entries: entries.iter().filter(live).collect() }
+    }
+
+    /// What the service gets from this layer: the entry for it by name, else the one for all.
+    fn covering(&self, name: &EntryName, service: &ServiceName) -> Option<&'a EntryInfo> {
+        let of_name = || self.entries.iter().filter(|entry| entry.name == *name);
+        let named = of_name().find(|entry| entry.grant != Grant::All && entry.grant.includes(Some(service)));
+        named.or_else(|| of_name().find(|entry| entry.grant == Grant::All)).copied()
+    }
+
+    /// What has to be asked before the steps are known.
+    pub(super) fn questions(&self, wanted: &[Wanted]) -> Vec<Question> {
+        let mut questions = BTreeSet::new();
+        for (at, one) in wanted.iter().enumerate() {
+            for known in one.services.iter().filter_map(|service| self.covering(&one.name, service)) {
+                if same_kind(&known.deliver, &one.deliver) {
+                    questions.insert(Question { wanted: at, grant: known.grant.clone() });
+                }
+            }
+        }
+        questions.into_iter().collect()
+    }
+
+    /// `same`: the questions that the store answered with yes.
+    pub(super) fn steps(&self, wanted: &[Wanted], same: &BTreeSet<Question>) -> Vec<Step> {
+        let mut steps: Vec<Step> = Vec::new();
+        for (at, one) in wanted.iter().enumerate() {
+            for service in &one.services {
+                let (outcome, grant) = match self.covering(&one.name, service) {
+                    None => (Outcome::New, None),
+                    Some(known) if same.contains(&Question { wanted: at, grant: known.grant.clone() }) => {
+                        (Outcome::Unchanged, Some(known.grant.clone()))
+                    }
+                    Some(known) => match &known.grant {
+                        // A value for the service by name goes beside the one for all.
+                        Grant::All => (Outcome::Differs, None),
+                        Grant::Services(named) if named.iter().all(|service| one.services.contains(service)) => {
+                            (Outcome::Differs, Some(known.grant.clone()))
+                        }
+                        shared @ Grant::Services(_) => (Outcome::Shared(shared.clone()), Some(shared.clone())),
+                    },
+                };
+                // What is written under a new grant is written once for all the services that it is for.
+                let alike = |step: &&mut Step| {
+                    step.wanted == at
+                        && step.outcome == outcome
+                        && (grant.is_none() || grant.as_ref() == Some(&step.grant))
+                };
+                match steps.iter_mut().find(alike) {
+                    Some(step) => {
+                        step.services.insert(service.clone());
+                        if grant.is_none() {
+                            step.grant = to(&step.services);
+                        }
+                    }
+                    None => {
+                        let services = BTreeSet::from([service.clone()]);
+                        let grant = grant.unwrap_or_else(|| to(&services));
+                        steps.push(Step { wanted: at, services, outcome, grant });
+                    }
+                }
+            }
+        }
+        steps
+    }
+
+    /// The request's entry for a step. What is there keeps its attributes, unless it is delivered in another way now.
+    pub(super) fn write(&self, step: &Step, wanted: &Wanted) -> NamedEntry {
+        let of_name = || self.entries.iter().filter(|entry| entry.name == wanted.name);
+        let known = of_name().find(|entry| entry.grant == step.grant);
+        let deliver = known.is_none_or(|known| !same_kind(&known.deliver, &wanted.deliver));
+        let entry = WriteEntry {
+            value: wanted.value.clone(),
+            template: false,
+            secret: known.is_none().then_some(wanted.secret.is_some()),
+            deliver: deliver.then(|| wanted.deliver.clone()),
+            grant: Some(step.grant.clone()),
+            expect_version: None,
+        };
+        NamedEntry { name: wanted.name.clone(), entry }
+    }
+
+    pub(super) fn has(&self, name: &EntryName) -> bool {
+        self.entries.iter().any(|entry| entry.name == *name)
+    }
+}
+
+fn to(services: &BTreeSet<ServiceName>) -> Grant {
+    Grant::to(services.iter().cloned().collect()).unwrap_or(Grant::All)
+}
+
+fn same_kind(one: &Delivery, other: &Delivery) -> bool {
+    matches!((one, other), (Delivery::Variable, Delivery::Variable) | (Delivery::File(_), Delivery::File(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use chandlery_wire::Value;
+
+    use super::*;
+
+    fn wanted(name: &str, services: &str, value: &str) -> Wanted {
+        let services = services.split(',').map(|name| ServiceName::parse(name).unwrap()).collect();
+        let name = EntryName::parse(name).unwrap();
+        Wanted {
+            name,
+            services,
+            value: Value::new(value),
+            deliver: Delivery::Variable,
+            secret: None,
+            from: "f:1".to_owned(),
+        }
+    }
+
+    fn stored(name: &str, grant: &str) -> EntryInfo {
+        EntryInfo {
+            name: EntryName::parse(name).unwrap(),
+            layer: Layer::Base,
+            grant: grant.parse().unwrap(),
+            version: 1,
+            state: State::Live,
+            secret: true,
+            template: false,
+            deliver: Delivery::Variable,
+            size: 1,
+            created: String::new(),
+            author: String::new(),
+            value: None,
+        }
+    }
+
+    /// `name outcome grant`, a line a step, where the store says "same" to these.
+    fn steps(wanted: &[Wanted], entries: &[EntryInfo], same: &[(usize, &str)]) -> Vec<String> {
+        let known = Stored::of(entries, &Layer::Base);
+        let same = same.iter().map(|(wanted, grant)| Question { wanted: *wanted, grant: grant.parse().unwrap() });
+        let show = |step: Step| format!("{} {:?} {}", wanted[step.wanted].name, step.outcome, step.grant);
+        known.steps(wanted, &same.collect()).into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn an_empty_store_gets_everything() {
+        let plan = [wanted("A", "app,db", "1"), wanted("B", "app", "1"), wanted("B", "db", "2")];
+        assert_eq!(steps(&plan, &[], &[]), ["A New app,db", "B New app", "B New db"]);
+        assert!(Stored::of(&[], &Layer::Base).questions(&plan).is_empty());
+    }
+
+    #[test]
+    fn what_is_there_is_asked_about_once_for_each_grant() {
+        let plan = [wanted("A", "app,db", "1"), wanted("B", "app", "1"), wanted("B", "db", "2")];
+        let entries = [stored("A", "app,db"), stored("B", "all")];
+        let questions = Stored::of(&entries, &Layer::Base).questions(&plan);
+        assert_eq!(questions.len(), 3, "{questions:?}");
+        assert_eq!(
+            steps(&plan, &entries, &[(0, "app,db"), (1, "all")]),
+            ["A Unchanged app,db", "B Unchanged all", "B Differs db"]
+        );
+    }
+
+    #[test]
+    fn a_service_that_came_later_gets_an_entry_of_its_own() {
+        let plan = [wanted("A", "app,db,web", "1")];
+        assert_eq!(steps(&plan, &[stored("A", "app")], &[(0, "app")]), ["A Unchanged app", "A New db,web"]);
+        assert_eq!(steps(&plan, &[stored("A", "app")], &[]), ["A Differs app", "A New db,web"]);
+    }
+
+    #[test]
+    fn a_value_shared_with_others_is_not_changed_for_some() {
+        let plan = [wanted("A", "app", "2"), wanted("A", "db", "1")];
+        let found = steps(&plan, &[stored("A", "app,db")], &[(1, "app,db")]);
+        assert_eq!(found[0].split(' ').nth(1), Some("Shared(Services([\"app\","), "{found:?}");
+        assert_eq!(found[1], "A Unchanged app,db");
+    }
+
+    #[test]
+    fn other_layers_and_deleted_entries_do_not_count() {
+        let plan = [wanted("A", "app", "1")];
+        let overlay = EntryInfo { layer: "sfo3".parse().unwrap(), ..stored("A", "app") };
+        let deleted = EntryInfo { state: State::Deleted, ..stored("A", "app") };
+        assert_eq!(steps(&plan, &[overlay, deleted], &[]), ["A New app"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! `chandlery stack up`, `down` and `deploy`: render, and then the user's own docker.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+
+use super::docker::{Invocation, Runner};
+use super::files::Loaded;
+use super::render::{Builder, Prepared, StackArgs};
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Our own options come first; everything after them is compose's, and so are output and exit code:
+  chandlery stack up -f docker-compose.yml --region sfo3 --detach --build
+Images are built or pulled first where they are not here, because what an image starts is read from it.")]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    stack: StackArgs,
+    /// What `up` of compose takes: -d, --build, services, …
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMPOSE'S")]
+    rest: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The tokens of the stack are revoked when it is down.")]
+pub(crate) struct DownArgs {
+    #[command(flatten)]
+    stack: StackArgs,
+    /// Take a stack of `deploy` down.
+    #[arg(long)]
+    swarm: bool,
+    /// What `down` of compose takes: --volumes, …
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMPOSE'S")]
+    rest: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Our own options come first; everything after them is that of docker stack deploy:
+  chandlery stack deploy -f docker-stack.yml --region sfo3 --prune --with-registry-auth
+The entrypoint has to be at the same path on every node; tokens and the CA travel as Swarm's own secrets and configs.")]
+pub(crate) struct DeployArgs {
+    #[command(flatten)]
+    stack: StackArgs,
+    /// What `docker stack deploy` takes: --prune, --with-registry-auth, …
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "DOCKER'S")]
+    rest: Vec<OsString>,
+}
+
+pub(crate) fn up(args: &UpArgs, context: &Context) -> Result<u8, Failure> {
+    check_rest(&args.rest)?;
+    let prepared = Prepared::new(&args.stack, context, Runner::compose()?)?;
+    let options = options(&args.stack, &prepared.loaded, &prepared.project);
+    // Only names, which nothing of it looks at: the values are asked for by the rendering.
+    let build = |services: &[&str]| {
+        let verb = [OsString::from("build")].into_iter().chain(services.iter().map(OsString::from)).collect();
+        let variables = prepared.required();
+        let invocation = Invocation { options: options.clone(), verb, variables, ..Invocation::default() };
+        match prepared.runner.run(&invocation)? {
+            status if status.success() => Ok(()),
+            status => {
+                Err(Failure::failed(format!("the images could not be built ({status})"), "see what was said above"))
+            }
+        }
+    };
+    let always = args.rest.iter().any(|word| word == "--build");
+    let rendered = prepared.render(&Builder::Compose(&build, always))?;
+    let file = prepared.state.folder.join("override.yml");
+    prepared.state.make()?;
+    output::private_file(&file, rendered.text.as_bytes())?;
+    let mut options = options;
+    // The user's files come first in every case: paths are relative to the first one's folder.
+    options.extend(["-f".into(), file.into_os_string()]);
+    let verb = [OsString::from("up")].into_iter().chain(args.rest.iter().cloned()).collect();
+    let status =
+        prepared.runner.run(&Invocation { options, verb, variables: rendered.variables, ..Invocation::default() })?;
+    Ok(code(status))
+}
+
+pub(crate) fn down(args: &DownArgs, context: &Context) -> Result<u8, Failure> {
+    check_rest(&args.rest)?;
+    let runner = if args.swarm { Runner::swarm() } else { Runner::compose()? };
+    let prepared = Prepared::new(&args.stack, context, runner)?;
+    let rest = args.rest.iter().cloned();
+    let invocation = if args.swarm {
+        let verb = [OsString::from("rm")].into_iter().chain(rest).chain([prepared.project.clone().into()]).collect();
+        Invocation { verb, ..Invocation::default() }
+    } else {
+        // With the user's files alone: what is to be taken down, compose knows by its labels.
+        let verb = [OsString::from("down")].into_iter().chain(rest).collect();
+        let options = options(&args.stack, &prepared.loaded, &prepared.project);
+        Invocation { options, verb, variables: prepared.required(), ..Invocation::default() }
+    };
+    let status = prepared.runner.run(&invocation)?;
+    if status.success() {
+        prepared.state.forget(&prepared.client);
+    }
+    Ok(code(status))
+}
+
+pub(crate) fn deploy(args: &DeployArgs, context: &Context) -> Result<u8, Failure> {
+    check_rest(&args.rest)?;
+    let prepared = Prepared::new(&args.stack, context, Runner::swarm())?;
+    let rendered = prepared.render(&Builder::None)?;
+    let verb = ["deploy", "--compose-file", "-"].map(OsString::from).into_iter();
+    let verb = verb.chain(args.rest.iter().cloned()).chain([prepared.project.clone().into()]).collect();
+    let invocation = Invocation {
+        verb,
+        variables: rendered.variables,
+        stdin: Some(rendered.text.into_bytes()),
+        folder: prepared.loaded.project.folder.clone(),
+        ..Invocation::default()
+    };
+    Ok(code(prepared.runner.run(&invocation)?))
+}
+
+/// `-f` after compose's first word would be compose's, which has none there: it is ours, in the wrong place.
+fn check_rest(rest: &[OsString]) -> Result<(), Failure> {
+    const OURS: [&str; 12] = [
+        "-f",
+        "--file",
+        "-e",
+        "--environment",
+        "-r",
+        "--region",
+        "-s",
+        "--stack",
+        "-p",
+        "--project-name",
+        "--identity",
+        "--profile",
+    ];
+    let misplaced = rest.iter().find(|word| {
+        let text = word.to_string_lossy();
+        OURS.contains(&text.split('=').next().unwrap_or_default())
+    });
+    match misplaced {
+        None => Ok(()),
+        Some(word) => Err(Failure::usage(
+            format!("{} comes after an option of compose's", word.to_string_lossy()),
+            "put the options of chandlery first; everything after the first one of compose's is handed on",
+        )),
+    }
+}
+
+/// What compose is told before its verb: the same files, in the same order.
+fn options(args: &StackArgs, loaded: &Loaded, project: &str) -> Vec<OsString> {
+    let pair = |option: &str, value: PathBuf| [OsString::from(option), value.into_os_string()];
+    let mut options: Vec<OsString> = vec!["-p".into(), project.into()];
+    options.extend(args.files.env_file.iter().flat_map(|file| pair("--env-file", file.clone())));
+    options.extend(args.files.project_directory.iter().flat_map(|folder| pair("--project-directory", folder.clone())));
+    options.extend(args.profiles.profile.iter().flat_map(|profile| pair("--profile", profile.into())));
+    options.extend(loaded.files.iter().flat_map(|file| pair("-f", file.clone())));
+    options
+}
+
+/// The program's own code, and a shell's for a signal.
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    u8::try_from(code).unwrap_or(Exit::Failed as u8)
+}

@@ -1,0 +1,456 @@
+//! The file that puts Chandlery's entrypoint before each service's own command.
+//!
+//! For docker-compose and Compose 2 it is an override, to be read after the user's own files, which stay as they are. For
+//! Swarm it is a whole file: `docker stack deploy` wants one schema version for all files, and the one that the user's has
+//! may be too old for memory at `/run/secrets` (`docs/decisions/0021-override.md`).
+
+use std::path::{Path, PathBuf};
+
+use chandlery_wire::{Bundle, BundleVariable, DEFAULT_SECRETS_DIRECTORY};
+use ring::digest;
+
+use super::service::{Command, Service};
+use super::yaml::{Kind, Mark, Node, Scalar};
+use super::{Place, Project};
+
+/// Where the container finds what is mounted into it.
+pub(crate) const WRAPPER: &str = "/usr/local/bin/chandlery-entrypoint";
+pub(crate) const TOKEN: &str = "/run/chandlery/token";
+pub(crate) const AUTHORITY: &str = "/run/chandlery/ca.crt";
+pub(crate) const SOCKET_FOLDER: &str = "/run/chandlery/server";
+/// Stands for a variable that compose requires and the store gives. No container gets to see it.
+pub(crate) const PLACEHOLDER: &str = "given-by-chandlery";
+/// Says what the service was last given, so that `up` makes the container anew when it changes.
+const LABEL: &str = "chandlery.supplies";
+
+/// What runs the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// docker-compose 1.
+    One,
+    /// Compose 2 and later.
+    Two,
+    /// docker stack deploy.
+    Swarm,
+}
+
+/// What an image says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Image {
+    pub(crate) entrypoint: Vec<String>,
+    pub(crate) command: Vec<String>,
+    pub(crate) user: String,
+    /// The texts of HEALTHCHECK.
+    pub(crate) healthcheck: Vec<String>,
+}
+
+/// One service and everything that it is to get.
+#[derive(Debug)]
+pub(crate) struct Supply<'a> {
+    pub(crate) service: &'a Service,
+    pub(crate) image: Image,
+    pub(crate) bundle: Bundle,
+    /// Whom the process runs as, where it is not root: its memory has to be its own.
+    pub(crate) owner: Option<(u32, u32)>,
+    /// The `CHANDLERY_…` variables.
+    pub(crate) identity: Vec<(&'static str, String)>,
+    /// The host's token file, where there is one, and the id that tells it from its successor.
+    pub(crate) token: Option<(PathBuf, String)>,
+}
+
+/// What all services have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Common {
+    /// The entrypoint's program on the host.
+    pub(crate) wrapper: PathBuf,
+    /// The CA's certificate on the host, and a digest of it.
+    pub(crate) authority: Option<(PathBuf, String)>,
+    /// The folder of the server's socket.
+    pub(crate) socket_folder: Option<PathBuf>,
+}
+
+/// The file's tree.
+///
+/// # Errors
+/// Names every service that has no command to start.
+pub(crate) fn overlay(
+    project: &Project,
+    supplies: &[Supply<'_>],
+    common: &Common,
+    tool: Tool,
+) -> Result<Node, Vec<String>> {
+    let writer = Writer { at: Place { file: "override".into(), line: 1 }, common, project, tool };
+    let empty = |supply: &&Supply<'_>| {
+        let (entrypoint, command) = commands(supply);
+        entrypoint.is_empty() && command.unwrap_or_default().is_empty() && supply.service.command == Command::Unsaid
+    };
+    let nothing: Vec<String> = supplies
+        .iter()
+        .filter(empty)
+        .map(|supply| format!("{}: neither the file nor the image says what to start", supply.service.name))
+        .collect();
+    if !nothing.is_empty() {
+        return Err(nothing);
+    }
+    Ok(if tool == Tool::Swarm { writer.whole(supplies) } else { writer.over(supplies) })
+}
+
+/// What stands before the command, and the command itself where the override has to repeat it: an `entrypoint` in a compose
+/// file drops the image's CMD, and nothing else does.
+fn commands(supply: &Supply<'_>) -> (Vec<String>, Option<Vec<String>>) {
+    match (&supply.service.entrypoint, &supply.service.command) {
+        (Command::Words(words), Command::Words(_)) => (words.clone(), None),
+        // Compose's own entrypoint has dropped the image's CMD already; an empty one only drops the image's ENTRYPOINT.
+        (Command::Words(words), Command::Unsaid) if words.is_empty() => {
+            (Vec::new(), Some(supply.image.command.clone()))
+        }
+        (Command::Words(words), Command::Unsaid) => (words.clone(), None),
+        (Command::Unsaid, Command::Words(_)) => (supply.image.entrypoint.clone(), None),
+        (Command::Unsaid, Command::Unsaid) => (supply.image.entrypoint.clone(), Some(supply.image.command.clone())),
+    }
+}
+
+/// Variables of the file that the store gives too, and what the file's are to become: nothing where they are secret, so that
+/// `docker inspect` shows none; else what the store has, so that health checks and `docker exec` see it as well.
+pub(crate) fn replaced<'a>(
+    service: &'a Service,
+    bundle: &'a Bundle,
+) -> impl Iterator<Item = (&'a BundleVariable, String)> {
+    let set = |variable: &&BundleVariable| service.variable(variable.name.as_str()).is_some();
+    bundle.variables.iter().filter(set).map(|variable| {
+        let text = std::str::from_utf8(variable.value.expose_secret()).unwrap_or_default();
+        let shown = !variable.secret && !text.contains('\0');
+        (variable, if shown { text.to_owned() } else { String::new() })
+    })
+}
+
+/// What a container would be made anew for: which version of which layer each value is. It tells nothing of the values.
+fn fingerprint(bundle: &Bundle) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let variables = bundle.variables.iter().map(|variable| (variable.name.as_str(), &variable.origin));
+    let files = bundle.files.iter().map(|file| (file.name.as_str(), &file.origin));
+    for (name, origin) in variables.chain(files) {
+        // What a template refers to may have changed where the template did not.
+        let revision = if origin.template { bundle.revision } else { 0 };
+        context.update(format!("{name} {} {} {revision}\n", origin.layer, origin.version).as_bytes());
+    }
+    context.finish().as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+struct Writer<'a> {
+    at: Place,
+    common: &'a Common,
+    project: &'a Project,
+    tool: Tool,
+}
+
+impl Writer<'_> {
+    fn text(&self, text: impl Into<String>) -> Node {
+        Node::text(text, &self.at)
+    }
+
+    fn map(&self, pairs: Vec<(&str, Node)>) -> Node {
+        Node::new(Kind::Map(pairs.into_iter().map(|(key, node)| (key.to_owned(), node)).collect()), &self.at)
+    }
+
+    fn list(&self, items: Vec<Node>) -> Node {
+        Node::new(Kind::List(items), &self.at)
+    }
+
+    fn texts<T: Into<String>>(&self, texts: impl IntoIterator<Item = T>) -> Node {
+        self.list(texts.into_iter().map(|text| self.text(text)).collect())
+    }
+
+    fn plain(&self, text: &str) -> Node {
+        let scalar = Scalar { text: text.to_owned(), plain: true, uses: Vec::new() };
+        Node::new(Kind::Scalar(scalar), &self.at)
+    }
+
+    /// The override for either compose.
+    fn over(&self, supplies: &[Supply<'_>]) -> Node {
+        let mut root = self.map(Vec::new());
+        if let Some(version) = self.project.version.as_ref().filter(|_| self.tool == Tool::One) {
+            root.put("version", self.text(version));
+        }
+        let mut services = self.map(Vec::new());
+        for supply in supplies {
+            services.put(&supply.service.name, self.service(supply));
+        }
+        root.put("services", services);
+        // docker-compose starts a container without its external secrets, and leaves the files to the entrypoint.
+        let neutral: Vec<&String> = self.project.secrets.keys().filter(|name| self.is_ours(supplies, name)).collect();
+        if self.tool == Tool::One && !neutral.is_empty() {
+            let external = |name: &&String| ((*name).clone(), self.map(vec![("external", self.plain("true"))]));
+            root.put("secrets", Node::new(Kind::Map(neutral.iter().map(external).collect()), &self.at));
+        }
+        root
+    }
+
+    fn service(&self, supply: &Supply<'_>) -> Node {
+        let mut node = self.map(Vec::new());
+        self.put_commands(&mut node, supply);
+        let mut environment = self.map(Vec::new());
+        self.put_environment(&mut environment, supply);
+        node.put("environment", environment);
+        node.put("labels", self.map(vec![(LABEL, self.text(fingerprint(&supply.bundle)))]));
+        let binds = self.binds(supply).into_iter().map(|(host, target)| format!("{}:{target}:ro", host.display()));
+        node.put("volumes", self.texts(binds));
+        if !self.has_memory(supply) {
+            node.put("tmpfs", self.texts([memory(supply)]));
+        }
+        if self.tool == Tool::Two {
+            self.put_resets(&mut node, supply);
+        }
+        node
+    }
+
+    fn put_commands(&self, node: &mut Node, supply: &Supply<'_>) {
+        let (entrypoint, command) = commands(supply);
+        let wrapped = [WRAPPER.to_owned(), "--".to_owned()].into_iter().chain(entrypoint);
+        node.put("entrypoint", self.texts(wrapped));
+        if let Some(command) = command.filter(|command| !command.is_empty()) {
+            node.put("command", self.texts(command));
+        }
+    }
+
+    fn put_environment(&self, environment: &mut Node, supply: &Supply<'_>) {
+        for (variable, text) in replaced(supply.service, &supply.bundle) {
+            environment.put(variable.name.as_str(), self.text(text));
+        }
+        for (name, text) in &supply.identity {
+            environment.put(name, self.text(text.as_str()));
+        }
+    }
+
+    /// What only Compose 2 can take away: its secrets, which it would mount over ours or refuse, and `env_file`s that are
+    /// not there any more.
+    fn put_resets(&self, node: &mut Node, supply: &Supply<'_>) {
+        let marked = |mark, mut node: Node| {
+            node.mark = mark;
+            node
+        };
+        let own = self.own(supply.service);
+        let kept = |key: &str, keep: &dyn Fn(&Node) -> bool| -> Vec<Node> {
+            let items = own.and_then(|own| own.get(key)).map(Node::items).unwrap_or_default();
+            items.iter().filter(|item| keep(item)).cloned().collect()
+        };
+        let lists: [(&str, bool, Vec<Node>); 2] = [
+            (
+                "secrets",
+                supply.service.secrets.iter().any(|secret| secret.name_in_secrets().is_some()),
+                kept("secrets", &|item| {
+                    supply.service.secrets.iter().any(|one| one.at == item.at && one.name_in_secrets().is_none())
+                }),
+            ),
+            (
+                "env_file",
+                !supply.service.missing_env_files.is_empty(),
+                kept("env_file", &|item| {
+                    let path = item.as_str().or_else(|| item.get("path").and_then(Node::as_str)).unwrap_or_default();
+                    !supply.service.missing_env_files.contains(&self.project.folder.join(path))
+                }),
+            ),
+        ];
+        for (key, needed, rest) in lists {
+            match (needed, rest.is_empty()) {
+                (false, _) => {}
+                (true, true) => node.put(key, marked(Mark::Reset, self.list(Vec::new()))),
+                (true, false) => node.put(key, marked(Mark::Override, self.list(rest))),
+            }
+        }
+    }
+
+    fn own(&self, service: &Service) -> Option<&Node> {
+        self.project.tree.get("services").and_then(|services| services.get(&service.name))
+    }
+
+    fn has_memory(&self, supply: &Supply<'_>) -> bool {
+        supply.service.tmpfs.iter().any(|path| path == DEFAULT_SECRETS_DIRECTORY)
+    }
+
+    /// What is mounted from the host, read-only.
+    fn binds(&self, supply: &Supply<'_>) -> Vec<(PathBuf, &'static str)> {
+        let mut binds = vec![(self.common.wrapper.clone(), WRAPPER)];
+        binds.extend(self.common.socket_folder.iter().map(|folder| (folder.clone(), SOCKET_FOLDER)));
+        // Swarm carries these itself, to whichever node the task runs on.
+        if self.tool != Tool::Swarm {
+            binds.extend(self.common.authority.iter().map(|(path, _)| (path.clone(), AUTHORITY)));
+            binds.extend(supply.token.iter().map(|(path, _)| (path.clone(), TOKEN)));
+        }
+        binds
+    }
+
+    /// Whether the entrypoint brings the secret to every service that asks for it.
+    fn is_ours(&self, supplies: &[Supply<'_>], name: &str) -> bool {
+        let mut uses = self.project.services.iter().flat_map(|service| {
+            let of_service = service.secrets.iter().filter(|secret| secret.source == name);
+            of_service.map(move |secret| (service, secret))
+        });
+        uses.all(|(service, secret)| {
+            let supplied = supplies.iter().any(|supply| supply.service.name == service.name);
+            secret.name_in_secrets().is_some() && (supplied || !service.profiles.is_empty())
+        })
+    }
+
+    /// The whole file for Swarm.
+    fn whole(&self, supplies: &[Supply<'_>]) -> Node {
+        let mut root = self.map(vec![("version", self.text("3.8"))]);
+        let mut services = self.map(Vec::new());
+        let mut secrets = self.map(Vec::new());
+        let mut configs = self.map(Vec::new());
+        for service in &self.project.services {
+            let Some(mut node) = self.own(service).cloned() else { continue };
+            let supply = supplies.iter().find(|supply| supply.service.name == service.name);
+            if supply.is_none() && !service.profiles.is_empty() {
+                continue;
+            }
+            self.for_swarm(&mut node, service);
+            if let Some(supply) = supply {
+                self.wrap(&mut node, supply, &mut secrets, &mut configs);
+            }
+            services.put(&service.name, node);
+        }
+        root.put("services", services);
+        for (key, more) in
+            [("networks", None), ("volumes", None), ("secrets", Some(secrets)), ("configs", Some(configs))]
+        {
+            let mut section = self
+                .project
+                .tree
+                .get(key)
+                .filter(|node| !node.is_null())
+                .cloned()
+                .unwrap_or_else(|| self.map(Vec::new()));
+            if key == "secrets" {
+                self.project
+                    .secrets
+                    .keys()
+                    .filter(|name| self.is_ours(supplies, name))
+                    .for_each(|name| drop(section.take(name)));
+            }
+            self.make_absolute(&mut section, "file");
+            for (name, node) in more.iter().flat_map(Node::pairs) {
+                section.put(name, node.clone());
+            }
+            if !section.pairs().is_empty() {
+                root.put(key, section);
+            }
+        }
+        root
+    }
+
+    /// What the schema of stack files has otherwise. Keys that Swarm ignores stay, and Swarm says so.
+    fn for_swarm(&self, node: &mut Node, service: &Service) {
+        node.take("profiles");
+        // `docker stack deploy` takes the quotes in an env_file for a part of the value; here it is as compose reads it.
+        node.take("env_file");
+        let given =
+            service.variables.iter().filter_map(|variable| Some((variable.name.as_str(), self.text(variable.text()?))));
+        let environment = self.map(given.collect());
+        node.put("environment", environment);
+        if let Some(depends) =
+            node.get("depends_on").map(|depends| self.texts(depends.pairs().iter().map(|(name, _)| name.as_str())))
+        {
+            node.put("depends_on", depends);
+        }
+        if let Some(Kind::List(items)) = node.get_mut("volumes").map(|volumes| &mut volumes.kind) {
+            for item in items {
+                self.make_mount_absolute(item);
+            }
+        }
+    }
+
+    fn wrap(&self, node: &mut Node, supply: &Supply<'_>, secrets: &mut Node, configs: &mut Node) {
+        self.put_commands(node, supply);
+        if let Some(environment) = node.get_mut("environment") {
+            self.put_environment(environment, supply);
+        }
+        let mut labels = node.take("labels").filter(|labels| !labels.is_null()).unwrap_or_else(|| self.map(Vec::new()));
+        labels.put(LABEL, self.text(fingerprint(&supply.bundle)));
+        node.put("labels", labels);
+
+        let items = |node: &Node, key: &str| node.get(key).map(Node::items).unwrap_or_default().to_vec();
+        let mut volumes = items(node, "volumes");
+        volumes.extend(self.binds(supply).into_iter().map(|(host, target)| self.bind(&host, target)));
+        if !self.has_memory(supply) {
+            let size = self.map(vec![("size", self.plain(&(megabytes(supply) * 1024 * 1024).to_string()))]);
+            let mount =
+                vec![("type", self.text("tmpfs")), ("target", self.text(DEFAULT_SECRETS_DIRECTORY)), ("tmpfs", size)];
+            volumes.push(self.map(mount));
+        }
+        node.put("volumes", self.list(volumes));
+
+        let ours =
+            |item: &Node| supply.service.secrets.iter().any(|one| one.at == item.at && one.name_in_secrets().is_some());
+        let mut own_secrets: Vec<Node> = items(node, "secrets").into_iter().filter(|item| !ours(item)).collect();
+        if let Some((path, id)) = &supply.token {
+            // What Swarm keeps under a name can never change: another token has another name.
+            let name = format!("chandlery_{id}");
+            let key = format!("chandlery_token_{}", supply.service.name);
+            own_secrets.push(self.map(vec![
+                ("source", self.text(key.as_str())),
+                ("target", self.text(TOKEN)),
+                ("mode", self.plain("0444")),
+            ]));
+            secrets
+                .put(&key, self.map(vec![("file", self.text(path.display().to_string())), ("name", self.text(name))]));
+        }
+        node.take("secrets");
+        if !own_secrets.is_empty() {
+            node.put("secrets", self.list(own_secrets));
+        }
+        if let Some((path, digest)) = &self.common.authority {
+            let mut own_configs = items(node, "configs");
+            own_configs.push(self.map(vec![("source", self.text("chandlery_ca")), ("target", self.text(AUTHORITY))]));
+            node.put("configs", self.list(own_configs));
+            let name = self.text(format!("chandlery_ca_{digest}"));
+            configs
+                .put("chandlery_ca", self.map(vec![("file", self.text(path.display().to_string())), ("name", name)]));
+        }
+    }
+
+    fn bind(&self, host: &Path, target: &str) -> Node {
+        self.map(vec![
+            ("type", self.text("bind")),
+            ("source", self.text(host.display().to_string())),
+            ("target", self.text(target)),
+            ("read_only", self.plain("true")),
+        ])
+    }
+
+    /// Paths of the sections' entries: the file that is written may lie elsewhere.
+    fn make_absolute(&self, section: &mut Node, key: &str) {
+        let Kind::Map(pairs) = &mut section.kind else { return };
+        for (_, node) in pairs {
+            if let Some(path) = node.get(key).and_then(Node::as_str).map(|path| self.project.folder.join(path)) {
+                node.put(key, self.text(path.display().to_string()));
+            }
+        }
+    }
+
+    fn make_mount_absolute(&self, item: &mut Node) {
+        let moved = |source: &str| self.project.folder.join(source).display().to_string();
+        let is_bind = item.get("type").and_then(Node::as_str) == Some("bind");
+        if let Some(source) =
+            item.get("source").and_then(Node::as_str).filter(|source| is_bind && source.starts_with('.'))
+        {
+            let source = moved(source);
+            item.put("source", self.text(source));
+        } else if let Some((source, rest)) =
+            item.as_str().and_then(|text| text.split_once(':')).filter(|(source, _)| source.starts_with('.'))
+        {
+            *item = self.text(format!("{}:{rest}", moved(source)));
+        }
+    }
+}
+
+/// Memory for the files: owned by the process, closed to others, twice as large as what goes in.
+fn memory(supply: &Supply<'_>) -> String {
+    let owner = supply.owner.map_or_else(String::new, |(uid, gid)| format!(",uid={uid},gid={gid}"));
+    format!("{DEFAULT_SECRETS_DIRECTORY}:mode=0700,size={}m{owner}", megabytes(supply))
+}
+
+fn megabytes(supply: &Supply<'_>) -> usize {
+    let bytes: usize = supply.bundle.files.iter().map(|file| file.value.len()).sum();
+    (2 * bytes).div_ceil(1024 * 1024).max(1)
+}

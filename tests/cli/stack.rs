@@ -1,0 +1,217 @@
+//! `stack import` and `stack check` on a real server, with the compose files that people have.
+
+use std::fs;
+
+use chandlery_tests::stacks::folder;
+use chandlery_tests::{Canaries, Output, Run, Server};
+use serde_json::Value;
+
+/// The first team's file as they published it, with passwords that only this run knows.
+struct Seed {
+    server: Server,
+    canaries: Canaries,
+}
+
+impl Seed {
+    fn new() -> Self {
+        let mut canaries = Canaries::new();
+        let server = Server::start();
+        let project = server.project();
+        fs::copy(folder("simpleapp/seed").join("docker-compose.yml"), project.join("docker-compose.yml"))
+            .expect("a copy");
+        fs::create_dir(project.join("devsecrets")).expect("a folder");
+        for name in ["mysql_password", "redis_password"] {
+            let value = canaries.value(name);
+            fs::write(project.join("devsecrets").join(name), value + "\n").expect("a file");
+        }
+        Self { server, canaries }
+    }
+
+    fn run(&self, args: &[&str]) -> Run {
+        self.server.cli(args).env("CHANDLERY_STACK", "simpleapp").env("CHANDLERY_ENVIRONMENT", "production")
+    }
+
+    /// What the CLI says must never hold a value.
+    fn heard(&self, output: Output) -> Output {
+        self.canaries.assert_absent("stdout", &output.stdout);
+        self.canaries.assert_absent("stderr", output.stderr.as_bytes());
+        output
+    }
+
+    fn ok(&self, args: &[&str]) -> Output {
+        self.heard(self.run(args).ok())
+    }
+
+    fn import(&self, more: &[&str]) -> Value {
+        self.ok(&[&["stack", "import", "--yes", "--format", "json"], more].concat()).json()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.server.project().join(name), text).expect("the project's folder takes a file");
+    }
+
+    fn list(&self) -> usize {
+        self.ok(&["list", "--format", "json"]).json()["entries"].as_array().expect("a list").len()
+    }
+}
+
+/// `name result services`, a line an entry.
+fn results(report: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let services =
+        |line: &Value| line["for"].as_array().expect("a list").iter().map(text).collect::<Vec<_>>().join(",");
+    let lines = report["entries"].as_array().expect("a list").iter();
+    lines.map(|line| format!("{} {} {}", text(&line["name"]), text(&line["result"]), services(line))).collect()
+}
+
+#[test]
+fn an_import_is_planned_written_and_then_complete() {
+    let seed = Seed::new();
+    let planned = seed.ok(&["stack", "import", "--dry-run"]);
+    assert!(planned.text().contains("secret: under secrets"), "{planned}");
+    assert!(planned.stderr.contains("nothing was written"), "{planned}");
+    seed.run(&["list"]).fails();
+    let without_yes = seed.run(&["stack", "import"]).fails();
+    assert_eq!(without_yes.code(), 2, "{without_yes}");
+
+    let expected = [
+        "MYSQL_DATABASE new app,db",
+        "MYSQL_ROOT_PASSWORD_FILE new db",
+        "TZ new db",
+        "WAIT_HOSTS new app",
+        "mysql_password new app,db",
+        "redis_password new app",
+    ];
+    assert_eq!(results(&seed.import(&[])), expected);
+    let again = expected.map(|line| line.replace(" new ", " unchanged "));
+    assert_eq!(results(&seed.import(&[])), again);
+    assert_eq!(seed.list(), 6);
+
+    let bundle = seed.run(&["export", "--format", "json", "--with-files", "--service", "db"]).ok().json();
+    seed.canaries.assert_present("mysql_password", bundle["files"].to_string().as_bytes());
+    assert_eq!(bundle["files"][0]["mode"], "0444");
+    let password = seed.run(&["get", "mysql_password"]).ok().stdout;
+    assert!(!password.ends_with(b"\n"), "the newline that an editor left is gone");
+    assert!(seed.ok(&["stack", "check"]).text().contains("ok"));
+}
+
+#[test]
+fn a_second_import_keeps_what_the_store_has_until_it_is_told_otherwise() {
+    let seed = Seed::new();
+    seed.import(&[]);
+    seed.run(&["set", "TZ", "--plain", "Europe/Dublin"]).ok();
+    seed.write(
+        "docker-compose.override.yml",
+        "version: '3.1'\nservices:\n  app: {environment: {MYSQL_DATABASE: simple_db, TZ: Asia/Tokyo}}\n  \
+         web: {image: nginx, environment: {MYSQL_DATABASE: simple_db, STRIPE_KEY: sk_live_4eC39HqLyjWDarjtT1zdp7dc}}\n",
+    );
+    let report = seed.import(&[]);
+    let changed: Vec<String> = results(&report).into_iter().filter(|line| !line.contains("unchanged")).collect();
+    assert_eq!(changed, ["MYSQL_DATABASE new web", "STRIPE_KEY new web", "TZ new app", "TZ differs, kept db"]);
+    assert_eq!(seed.ok(&["get", "TZ", "--resolved", "--service", "db"]).stdout, b"Europe/Dublin");
+    assert_eq!(seed.ok(&["get", "TZ", "--resolved", "--service", "app"]).stdout, b"Asia/Tokyo");
+    let overwritten = results(&seed.import(&["--overwrite"]));
+    assert!(overwritten.contains(&"TZ overwrite db".to_owned()), "{overwritten:?}");
+    assert_eq!(seed.ok(&["get", "TZ", "--resolved", "--service", "db"]).stdout, b"Asia/Singapore");
+    assert!(results(&seed.import(&["--overwrite"])).iter().all(|line| line.contains("unchanged")));
+}
+
+#[test]
+fn a_value_that_is_shared_in_the_store_is_not_changed_for_some() {
+    let seed = Seed::new();
+    seed.import(&[]);
+    seed.write(
+        "docker-compose.override.yml",
+        "version: '3.1'\nservices: {app: {environment: {MYSQL_DATABASE: other}}}\n",
+    );
+    let refused = seed.heard(seed.run(&["stack", "import", "--yes", "--overwrite"]).fails());
+    assert_eq!(refused.code(), 6, "{refused}");
+    assert!(refused.stderr.contains("MYSQL_DATABASE is set for app,db together"), "{refused}");
+    assert_eq!(seed.ok(&["get", "MYSQL_DATABASE"]).stdout, b"simple_db");
+}
+
+#[test]
+fn an_import_goes_into_one_region_s_overlay() {
+    let seed = Seed::new();
+    seed.run(&["init", "simpleapp", "--regions", "eu-west-1,sfo3"]).ok();
+    let undeclared = seed.run(&["stack", "import", "--yes", "--region", "mars"]).fails();
+    assert_eq!(undeclared.code(), 5, "{undeclared}");
+    assert_eq!(seed.import(&["--region", "sfo3"])["layer"], "sfo3");
+    let missing = seed.heard(seed.run(&["stack", "check"]).fails());
+    assert_eq!(missing.code(), 1, "{missing}");
+    let table: Vec<Vec<&str>> = missing.text().lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(table[0], ["SERVICE", "eu-west-1", "sfo3"]);
+    assert_eq!(table[1], ["cache", "ok", "ok"]);
+    assert_eq!(table[2][..2], ["db", "lacks"]);
+    assert_eq!(table[2].last(), Some(&"ok"));
+    assert!(missing.stderr.contains("app in eu-west-1: redis_password:"), "{missing}");
+    seed.ok(&["stack", "check", "--region", "sfo3"]);
+    seed.run(&["set", "TZ", "--plain", "x", "--region", "all"]).fails();
+}
+
+#[test]
+fn external_secrets_and_what_nobody_says_are_named_with_their_commands() {
+    let seed = Seed::new();
+    seed.write(
+        "stack.yml",
+        "version: '3.8'\nservices:\n  app:\n    image: x\n    environment:\n      SESSION_KEY: ${SESSION_KEY:?set it}\n      PASSED:\n      \
+         HALF: x${NOBODY}y\n    secrets:\n      - {source: tls, target: tls.key, mode: 0440, gid: '101'}\n    configs: [{source: conf, target: /etc/app.conf}]\n\
+         secrets: {tls: {external: true, name: prod_tls}}\nconfigs: {conf: {file: ./app.conf}, old: {external: true}}\n",
+    );
+    seed.write("app.conf", "a = 1\n\n");
+    let report = seed.import(&["-f", "stack.yml"]);
+    assert_eq!(results(&report), ["app.conf new app"]);
+    let commands: Vec<&str> = report["absent"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|line| line["command"].as_str().expect("a text"))
+        .collect();
+    assert_eq!(
+        commands,
+        [
+            "chandlery set HALF --plain --for app",
+            "chandlery set PASSED --plain --for app",
+            "chandlery set SESSION_KEY --for app",
+            "chandlery set tls.key @FILE --file --mode 0440 --gid 101 --for app"
+        ]
+    );
+    let left = report["left"].to_string();
+    assert!(left.contains("/etc/app.conf") && left.contains("no service asks for the config old"), "{left}");
+    assert_eq!(seed.ok(&["get", "app.conf"]).stdout, b"a = 1\n\n", "a config is kept byte for byte");
+
+    let missing = seed.heard(seed.run(&["stack", "check", "-f", "stack.yml", "--format", "json"]).fails());
+    let names: Vec<Value> = missing.json()["checks"][0]["lacks"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|lack| lack["name"].clone())
+        .collect();
+    assert_eq!(names, ["HALF", "PASSED", "SESSION_KEY", "tls.key"]);
+    let junit = seed.heard(seed.run(&["stack", "check", "-f", "stack.yml", "--format", "junit"]).fails());
+    assert!(junit.text().contains("tests=\"1\" failures=\"1\""), "{junit}");
+
+    // The commands do what they say.
+    seed.write("FILE", "k");
+    for command in commands {
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        seed.run(&words).stdin("value").ok();
+    }
+    seed.ok(&["stack", "check", "-f", "stack.yml"]);
+    assert!(seed.import(&["-f", "stack.yml"])["absent"].as_array().expect("a list").is_empty());
+}
+
+#[test]
+fn what_cannot_be_imported_is_a_fault_and_writes_nothing() {
+    let seed = Seed::new();
+    seed.write("bad.yml", "services:\n  App: {image: x, environment: {A: s3cret}}\n  b: {image: x, environment: {x: s3cret}, secrets: [x]}\nsecrets: {x: {file: devsecrets/mysql_password}}\n");
+    let refused = seed.heard(seed.run(&["stack", "import", "--yes", "-f", "bad.yml", "--plain", "TYPO"]).fails());
+    assert_eq!(refused.code(), 7, "{refused}");
+    for part in ["App:", "b has x both as a variable and as a file", "--plain: TYPO"] {
+        assert!(refused.stderr.contains(part), "{part:?} is not in {refused}");
+    }
+    assert!(!refused.stderr.contains("s3cret"), "{refused}");
+    seed.run(&["list"]).fails();
+    let nothing = seed.run(&["stack", "import", "--yes", "-f", "gone.yml"]).fails();
+    assert_eq!(nothing.code(), 7, "{nothing}");
+}
