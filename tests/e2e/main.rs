@@ -5,3 +5,4 @@ mod docker_simpleapp;
 mod nodes;
 mod regions;
 mod simpleapp;
+mod stack_compose;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use chandlery_wire::{Bundle, BundleVariable, DEFAULT_SECRETS_DIRECTORY};
 use ring::digest;
 
-use super::service::{Command, Service};
+use super::service::{Command, Mounted, Service};
 use super::yaml::{Kind, Mark, Node, Scalar};
 use super::{Place, Project};
 
@@ -49,7 +49,8 @@ pub(crate) struct Image {
 pub(crate) struct Supply<'a> {
     pub(crate) service: &'a Service,
     pub(crate) image: Image,
-    pub(crate) bundle: Bundle,
+    /// One; under Swarm one for each region that a task may find itself in.
+    pub(crate) bundles: Vec<Bundle>,
     /// Whom the process runs as, where it is not root: its memory has to be its own.
     pub(crate) owner: Option<(u32, u32)>,
     /// The `CHANDLERY_…` variables.
@@ -110,29 +111,42 @@ fn commands(supply: &Supply<'_>) -> (Vec<String>, Option<Vec<String>>) {
     }
 }
 
-/// Variables of the file that the store gives too, and what the file's are to become: nothing where they are secret, so that
-/// `docker inspect` shows none; else what the store has, so that health checks and `docker exec` see it as well.
-pub(crate) fn replaced<'a>(
-    service: &'a Service,
-    bundle: &'a Bundle,
-) -> impl Iterator<Item = (&'a BundleVariable, String)> {
-    let set = |variable: &&BundleVariable| service.variable(variable.name.as_str()).is_some();
-    bundle.variables.iter().filter(set).map(|variable| {
-        let text = std::str::from_utf8(variable.value.expose_secret()).unwrap_or_default();
-        let shown = !variable.secret && !text.contains('\0');
-        (variable, if shown { text.to_owned() } else { String::new() })
-    })
+/// A variable of the file that the store gives too.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Replaced<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) secret: bool,
+    /// What the container is made with in the place of the file's value; `None` where that stays.
+    pub(crate) text: Option<&'a str>,
+}
+
+/// What becomes of the file's own values. Where the store's is secret, nothing is left, so that `docker inspect` shows none;
+/// else it is the store's, so that health checks see it as well; unless that is another one in each region.
+pub(crate) fn replaced<'a>(service: &'a Service, bundles: &'a [Bundle]) -> Vec<Replaced<'a>> {
+    let mut found = Vec::new();
+    for name in service.variables.iter().map(|variable| variable.name.as_str()) {
+        let of = |bundle: &'a Bundle| bundle.variables.iter().find(|variable| variable.name.as_str() == name);
+        let stored: Vec<&BundleVariable> = bundles.iter().filter_map(of).collect();
+        let Some(first) = stored.first() else { continue };
+        let secret = stored.iter().any(|variable| variable.secret);
+        let alike = stored.len() == bundles.len() && stored.iter().all(|variable| variable.value == first.value);
+        let text = std::str::from_utf8(first.value.expose_secret()).ok().filter(|_| alike);
+        found.push(Replaced { name, secret, text: if secret { Some("") } else { text } });
+    }
+    found
 }
 
 /// What a container would be made anew for: which version of which layer each value is. It tells nothing of the values.
-fn fingerprint(bundle: &Bundle) -> String {
+fn fingerprint(bundles: &[Bundle]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
-    let variables = bundle.variables.iter().map(|variable| (variable.name.as_str(), &variable.origin));
-    let files = bundle.files.iter().map(|file| (file.name.as_str(), &file.origin));
-    for (name, origin) in variables.chain(files) {
-        // What a template refers to may have changed where the template did not.
-        let revision = if origin.template { bundle.revision } else { 0 };
-        context.update(format!("{name} {} {} {revision}\n", origin.layer, origin.version).as_bytes());
+    for bundle in bundles {
+        let variables = bundle.variables.iter().map(|variable| (variable.name.as_str(), &variable.origin));
+        let files = bundle.files.iter().map(|file| (file.name.as_str(), &file.origin));
+        for (name, origin) in variables.chain(files) {
+            // What a template refers to may have changed where the template did not.
+            let revision = if origin.template { bundle.revision } else { 0 };
+            context.update(format!("{name} {} {} {revision}\n", origin.layer, origin.version).as_bytes());
+        }
     }
     context.finish().as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -192,7 +206,7 @@ impl Writer<'_> {
         let mut environment = self.map(Vec::new());
         self.put_environment(&mut environment, supply);
         node.put("environment", environment);
-        node.put("labels", self.map(vec![(LABEL, self.text(fingerprint(&supply.bundle)))]));
+        node.put("labels", self.map(vec![(LABEL, self.text(fingerprint(&supply.bundles)))]));
         let binds = self.binds(supply).into_iter().map(|(host, target)| format!("{}:{target}:ro", host.display()));
         node.put("volumes", self.texts(binds));
         if !self.has_memory(supply) {
@@ -214,8 +228,8 @@ impl Writer<'_> {
     }
 
     fn put_environment(&self, environment: &mut Node, supply: &Supply<'_>) {
-        for (variable, text) in replaced(supply.service, &supply.bundle) {
-            environment.put(variable.name.as_str(), self.text(text));
+        for Replaced { name, text, .. } in replaced(supply.service, &supply.bundles) {
+            text.iter().for_each(|text| environment.put(name, self.text(*text)));
         }
         for (name, text) in &supply.identity {
             environment.put(name, self.text(text.as_str()));
@@ -238,9 +252,7 @@ impl Writer<'_> {
             (
                 "secrets",
                 supply.service.secrets.iter().any(|secret| secret.name_in_secrets().is_some()),
-                kept("secrets", &|item| {
-                    supply.service.secrets.iter().any(|one| one.at == item.at && one.name_in_secrets().is_none())
-                }),
+                kept("secrets", &|item| !is_for_us(item)),
             ),
             (
                 "env_file",
@@ -366,7 +378,7 @@ impl Writer<'_> {
             self.put_environment(environment, supply);
         }
         let mut labels = node.take("labels").filter(|labels| !labels.is_null()).unwrap_or_else(|| self.map(Vec::new()));
-        labels.put(LABEL, self.text(fingerprint(&supply.bundle)));
+        labels.put(LABEL, self.text(fingerprint(&supply.bundles)));
         node.put("labels", labels);
 
         let items = |node: &Node, key: &str| node.get(key).map(Node::items).unwrap_or_default().to_vec();
@@ -380,9 +392,7 @@ impl Writer<'_> {
         }
         node.put("volumes", self.list(volumes));
 
-        let ours =
-            |item: &Node| supply.service.secrets.iter().any(|one| one.at == item.at && one.name_in_secrets().is_some());
-        let mut own_secrets: Vec<Node> = items(node, "secrets").into_iter().filter(|item| !ours(item)).collect();
+        let mut own_secrets: Vec<Node> = items(node, "secrets").into_iter().filter(|item| !is_for_us(item)).collect();
         if let Some((path, id)) = &supply.token {
             // What Swarm keeps under a name can never change: another token has another name.
             let name = format!("chandlery_{id}");
@@ -444,6 +454,11 @@ impl Writer<'_> {
     }
 }
 
+/// Whether an item of a service's `secrets` is a file that the entrypoint brings.
+fn is_for_us(item: &Node) -> bool {
+    Mounted::read(item, false).is_some_and(|mounted| mounted.name_in_secrets().is_some())
+}
+
 /// Memory for the files: owned by the process, closed to others, twice as large as what goes in.
 fn memory(supply: &Supply<'_>) -> String {
     let owner = supply.owner.map_or_else(String::new, |(uid, gid)| format!(",uid={uid},gid={gid}"));
@@ -451,6 +466,11 @@ fn memory(supply: &Supply<'_>) -> String {
 }
 
 fn megabytes(supply: &Supply<'_>) -> usize {
-    let bytes: usize = supply.bundle.files.iter().map(|file| file.value.len()).sum();
-    (2 * bytes).div_ceil(1024 * 1024).max(1)
+    let bytes = |bundle: &Bundle| bundle.files.iter().map(|file| file.value.len()).sum::<usize>();
+    let most = supply.bundles.iter().map(bytes).max().unwrap_or(0);
+    (2 * most).div_ceil(1024 * 1024).max(1)
 }
+
+#[cfg(test)]
+#[path = "overlay_tests.rs"]
+mod tests;

@@ -69,6 +69,17 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
+    /// An item of `secrets` or `configs`, short or long.
+    pub(super) fn read(item: &Node, config: bool) -> Option<Self> {
+        let text = |key: &str| item.get(key).and_then(Node::as_str).map(str::to_owned);
+        let source = item.as_str().map(str::to_owned).or_else(|| text("source"))?;
+        // Swarm puts a config without a target at the root, under its name.
+        let usual = if config { format!("/{source}") } else { source.clone() };
+        let target = text("target").filter(|target| !target.is_empty()).unwrap_or(usual);
+        let mode = item.get("mode").and_then(octal);
+        Some(Self { source, target, uid: text("uid"), gid: text("gid"), mode, at: item.at.clone() })
+    }
+
     /// The file's name in `/run/secrets`, where that is its place.
     pub(crate) fn name_in_secrets(&self) -> Option<&str> {
         let name = match self.target.strip_prefix(SECRETS) {
@@ -145,16 +156,10 @@ fn command(service: &str, key: &str, node: &Node, faults: &mut Vec<Fault>) -> Co
 fn mounted(node: &Node, key: &str, faults: &mut Vec<Fault>) -> Vec<Mounted> {
     let mut found = Vec::new();
     for item in node.get(key).map(Node::items).unwrap_or_default() {
-        let text = |key: &str| item.get(key).and_then(Node::as_str).map(str::to_owned);
-        let Some(source) = item.as_str().map(str::to_owned).or_else(|| text("source")) else {
-            faults.push(Fault::new(&item.at, format!("an item of {key} names no source")));
-            continue;
-        };
-        // Swarm puts a config without a target at the root, under its name.
-        let usual = if key == "configs" { format!("/{source}") } else { source.clone() };
-        let target = text("target").filter(|target| !target.is_empty()).unwrap_or(usual);
-        let mode = item.get("mode").and_then(octal);
-        found.push(Mounted { source, target, uid: text("uid"), gid: text("gid"), mode, at: item.at.clone() });
+        match Mounted::read(item, key == "configs") {
+            Some(mounted) => found.push(mounted),
+            None => faults.push(Fault::new(&item.at, format!("an item of {key} names no source"))),
+        }
     }
     found
 }

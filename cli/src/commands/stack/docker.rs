@@ -75,12 +75,8 @@ impl Runner {
     pub(super) fn run(&self, invocation: &Invocation) -> Result<ExitStatus, Failure> {
         let mut command = Command::new(self.words[0]);
         command.args(&self.words[1..]).args(&invocation.options).args(&invocation.verb).envs(&invocation.variables);
-        // The token and the address are ours, and no business of compose's or of a plug-in's.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("CHANDLERY_") {
-                command.env_remove(name);
-            }
-        }
+        // Our own token is no business of compose's, or of a plug-in's.
+        command.env_remove("CHANDLERY_TOKEN");
         if !invocation.folder.as_os_str().is_empty() {
             command.current_dir(&invocation.folder);
         }

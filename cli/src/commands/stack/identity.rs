@@ -287,6 +287,7 @@ impl IdentityArgs {
             scopes: vec![scope],
             expires_in: Some(self.token_expires),
             uses: None,
+            node: None,
         };
         let created: CreatedToken = client.post(&client::Path::new(&["tokens"]), &request)?;
         output::private_file(path, created.token.expose_secret())?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use chandlery_wire::api::Stack;
 use chandlery_wire::{EnvironmentName, RegionName, ServiceName, StackName};
 use clap::ValueEnum;
 
@@ -10,8 +11,8 @@ use super::bundles::Bundles;
 use super::docker::{self, Runner};
 use super::files::{FileArgs, Loaded, Profiles, project_name, stack};
 use super::identity::{Holder, IdentityArgs, Road, Scopes, State, token_variable};
-use crate::client::Client;
-use crate::compose::overlay::{Common, Image, PLACEHOLDER, Supply, Tool, overlay, replaced};
+use crate::client::{Client, Path};
+use crate::compose::overlay::{Common, Image, PLACEHOLDER, Replaced, Supply, Tool, overlay, replaced};
 use crate::compose::{Met, Service, emit, lacks};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -105,7 +106,31 @@ pub(super) struct Prepared<'a> {
     pub(super) client: Client,
     stack: StackName,
     environment: EnvironmentName,
-    region: Option<RegionName>,
+    place: Region,
+}
+
+/// Where the containers find themselves.
+enum Region {
+    /// In this one, or in the only place that the environment has.
+    One(Option<RegionName>),
+    /// In that of the node which Swarm puts the task on: one of these.
+    OfNode(Vec<RegionName>),
+}
+
+impl Region {
+    fn one(&self) -> Option<&RegionName> {
+        match self {
+            Self::One(region) => region.as_ref(),
+            Self::OfNode(_) => None,
+        }
+    }
+
+    fn all(&self) -> Vec<Option<&RegionName>> {
+        match self {
+            Self::One(region) => vec![region.as_ref()],
+            Self::OfNode(regions) => regions.iter().map(Some).collect(),
+        }
+    }
 }
 
 /// The file, and what compose needs besides it.
@@ -135,8 +160,11 @@ impl<'a> Prepared<'a> {
         let environment = context.environment()?.clone();
         let state = State::of(&args.identity, context, &project)?;
         let client = context.client()?;
-        let region = context.region().cloned();
-        Ok(Self { args, context, runner, loaded, project, state, client, stack, environment, region })
+        let place = match context.region() {
+            None if runner.tool == Tool::Swarm => by_node(&client, &stack, &environment)?,
+            region => Region::One(region.cloned()),
+        };
+        Ok(Self { args, context, runner, loaded, project, state, client, stack, environment, place })
     }
 
     /// A value for everything that the files require: for what of compose looks at no value.
@@ -158,10 +186,15 @@ impl<'a> Prepared<'a> {
         let mut found = Vec::new();
         let mut faults = Vec::new();
         for service in &services {
-            let bundle = bundles.get(&service.name, self.region.as_ref())?;
-            let lacking = lacks(&self.loaded.project, service, &bundle);
-            faults.extend(lacking.into_iter().map(|lack| format!("{}: {}: {}", service.name, lack.name, lack.detail)));
-            found.push((*service, bundle));
+            let mut of_service = Vec::new();
+            for region in self.place.all() {
+                let bundle = bundles.get(&service.name, region)?;
+                let place = region.map_or_else(String::new, |region| format!(" in {region}"));
+                let lacking = lacks(&self.loaded.project, service, &bundle).into_iter();
+                faults.extend(lacking.map(|lack| format!("{}{place}: {}: {}", service.name, lack.name, lack.detail)));
+                of_service.push(bundle);
+            }
+            found.push((*service, of_service));
         }
         let variables = self.placeholders(&services, &mut faults);
         if !faults.is_empty() {
@@ -172,10 +205,10 @@ impl<'a> Prepared<'a> {
         let road = self.args.identity.road(self.context, &self.state)?;
         let program = self.args.identity.program(self.context)?;
         let mut supplies = Vec::new();
-        for ((service, bundle), (name, image)) in found.into_iter().zip(images) {
+        for ((service, bundles), (name, image)) in found.into_iter().zip(images) {
             let owner = self.owner(service, &name, &image)?;
             let identity = self.identity(service, &road)?;
-            supplies.push(Supply { service, image, bundle, owner, identity, token: None });
+            supplies.push(Supply { service, image, bundles, owner, identity, token: None });
         }
         self.hand_out_tokens(&mut supplies)?;
         supplies.iter().for_each(warn_of_health_check);
@@ -189,7 +222,10 @@ impl<'a> Prepared<'a> {
     }
 
     fn header(&self) -> String {
-        let region = self.region.as_ref().map_or_else(String::new, |region| format!("/{region}"));
+        let region = match &self.place {
+            Region::One(region) => region.as_ref().map_or_else(String::new, |region| format!("/{region}")),
+            Region::OfNode(_) => " in the region of each node".to_owned(),
+        };
         let what = match self.runner.tool {
             Tool::Swarm => "The whole stack, for docker stack deploy",
             Tool::One => "An override for docker-compose 1, to be read after your own files",
@@ -282,7 +318,12 @@ impl<'a> Prepared<'a> {
         let mut identity = road.variables();
         identity.push(("CHANDLERY_STACK", self.stack.to_string()));
         identity.push(("CHANDLERY_ENVIRONMENT", self.environment.to_string()));
-        identity.extend(self.region.iter().map(|region| ("CHANDLERY_REGION", region.to_string())));
+        match &self.place {
+            Region::One(region) => {
+                identity.extend(region.iter().map(|region| ("CHANDLERY_REGION", region.to_string())));
+            }
+            Region::OfNode(_) => identity.push(("CHANDLERY_NODE", "{{.Node.Hostname}}".to_owned())),
+        }
         identity.push(("CHANDLERY_SERVICE", service.name.clone()));
         if self.args.identity.is_token() {
             identity.push(token_variable());
@@ -308,7 +349,7 @@ impl<'a> Prepared<'a> {
             let own = rustix::process::geteuid().is_root();
             holders.push(Holder { service, for_others: supply.owner.is_some() || (bare && !own) });
         }
-        let scopes = Scopes { stack: &self.stack, environment: &self.environment, region: self.region.as_ref() };
+        let scopes = Scopes { stack: &self.stack, environment: &self.environment, region: self.place.one() };
         let mut tokens = self.args.identity.tokens(&self.client, &self.state, scopes, &holders)?;
         for (supply, holder) in supplies.iter_mut().zip(&holders) {
             supply.token = tokens.remove(&holder.service);
@@ -317,13 +358,25 @@ impl<'a> Prepared<'a> {
     }
 }
 
+/// Without a region said, a task under Swarm is in the region of its node, where there are regions at all.
+fn by_node(client: &Client, stack: &StackName, environment: &EnvironmentName) -> Result<Region, Failure> {
+    let declared: Stack = client.get(&Path::new(&["stacks", stack.as_str()]))?;
+    let regions = declared.environments.into_iter().find(|known| known.name == *environment).map(|known| known.regions);
+    Ok(match regions.unwrap_or_default() {
+        regions if regions.is_empty() => Region::One(None),
+        regions => {
+            output::note("note: no region is said: each task gets that of its node, as `chandlery node list` has it");
+            Region::OfNode(regions)
+        }
+    })
+}
+
 /// A health check is another process: it sees what the container was made with, and not what the entrypoint injects.
 fn warn_of_health_check(supply: &Supply<'_>) {
     let texts =
         if supply.service.healthcheck.is_empty() { &supply.image.healthcheck } else { &supply.service.healthcheck };
     let text = texts.join(" ");
-    for (variable, _) in replaced(supply.service, &supply.bundle).filter(|(variable, _)| variable.secret) {
-        let name = variable.name.as_str();
+    for Replaced { name, .. } in replaced(supply.service, &supply.bundles).into_iter().filter(|found| found.secret) {
         let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
         let named = text
             .match_indices(name)
