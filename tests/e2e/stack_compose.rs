@@ -23,6 +23,7 @@ fn the_compose_file_runs_as_it_is() {
     let seed = Seed::new();
     seed.stack(&["import", "-f", "docker-compose.yml", "--yes"]).ok();
     seed.forget_devsecrets();
+    seed.be_patient();
     assert_eq!(seed.heard(seed.stack(&["check"]).ok()).text().matches(" ok").count(), 3);
     let project = seed.project();
     let _down = Down(Some(seed.stack(&["down", "-p", &project, "--volumes", "--timeout", "2"])));
@@ -93,6 +94,7 @@ fn the_stack_file_runs_in_swarm_in_the_region_of_its_node() {
         seed.cli(&["set", name, "-", "--file", "--mode", "0444", "--for", services]).stdin(value.trim_end()).ok();
     }
     seed.forget_devsecrets();
+    seed.be_patient();
     seed.cli(&["set", "GREETING", "--plain", "Hello", "--for", "app"]).ok();
     seed.cli(&["set", "GREETING", "--plain", "Selamat", "--region", "sfo3"]).ok();
     seed.stack(&[&["check"], &file[..]].concat()).ok();
@@ -175,6 +177,11 @@ impl Seed {
 
     fn forget_devsecrets(&self) {
         fs::remove_dir_all(self.folder().join("devsecrets")).expect("a folder");
+    }
+
+    /// The entrypoint waits for `WAIT_HOSTS`; a machine that runs all tests at once makes a database slowly.
+    fn be_patient(&self) {
+        self.cli(&["set", "WAIT_TIMEOUT", "--plain", "120", "--for", "app"]).ok();
     }
 
     fn cli(&self, args: &[&str]) -> Run {

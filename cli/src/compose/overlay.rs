@@ -136,6 +136,37 @@ pub(crate) fn replaced<'a>(service: &'a Service, bundles: &'a [Bundle]) -> Vec<R
     found
 }
 
+/// The service's health check with the app's environment, where it uses a variable that the container is not made with: a
+/// health check is another process, and sees nothing of what the entrypoint injects. `None` where it needs none of it.
+pub(crate) fn health_check(supply: &Supply<'_>) -> Option<Vec<String>> {
+    let own = !supply.service.healthcheck.is_empty();
+    let texts = if own { &supply.service.healthcheck } else { &supply.image.healthcheck };
+    let missing =
+        replaced(supply.service, &supply.bundles).into_iter().filter(|found| found.secret || found.text.is_none());
+    let names: Vec<&str> = missing.map(|found| found.name).collect();
+    if !texts.iter().any(|text| names.iter().any(|name| mentions(text, name))) {
+        return None;
+    }
+    let shell = |text: &str| ["/bin/sh", "-c", text].map(str::to_owned).to_vec();
+    let command = match texts.split_first() {
+        Some((kind, rest)) if kind == "CMD" => rest.to_vec(),
+        Some((kind, rest)) if kind == "CMD-SHELL" => shell(&rest.join(" ")),
+        Some((kind, _)) if kind == "NONE" => return None,
+        _ => shell(&texts.join(" ")),
+    };
+    let before = ["CMD", WRAPPER, "env", "--"].map(str::to_owned);
+    Some(before.into_iter().chain(command).collect())
+}
+
+/// Whether a text has `$NAME` or `${NAME…`.
+fn mentions(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + name.len()..]);
+        (before.ends_with('$') || before.ends_with("${"))
+            && !after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+    })
+}
+
 /// What a container would be made anew for: which version of which layer each value is. It tells nothing of the values.
 fn fingerprint(bundles: &[Bundle]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
@@ -224,6 +255,11 @@ impl Writer<'_> {
         node.put("entrypoint", self.texts(wrapped));
         if let Some(command) = command.filter(|command| !command.is_empty()) {
             node.put("command", self.texts(command));
+        }
+        if let Some(test) = health_check(supply) {
+            let mut check = node.take("healthcheck").unwrap_or_else(|| self.map(Vec::new()));
+            check.put("test", self.texts(test));
+            node.put("healthcheck", check);
         }
     }
 

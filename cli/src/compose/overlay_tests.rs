@@ -149,6 +149,32 @@ fn what_the_store_gives_as_a_secret_is_blank_and_what_is_plain_is_the_store_s() 
 }
 
 #[test]
+fn a_health_check_that_uses_a_secret_gets_the_app_s_environment() {
+    let check = |test: &str, of_image: &[&str]| {
+        let project = project(&format!("services: {{a: {{image: i, environment: {{PW: x, PORT: 1}}{test}}}}}\n"));
+        let image = Image { healthcheck: words(of_image), ..image(&[], &["c"]) };
+        let bundle = bundle(&[("PW", "s3cret", true), ("PORT", "2", false)], &[]);
+        strings(&rendered(&project, &image, &[bundle], Tool::One), "healthcheck.test")
+    };
+    let through = |command: &[&str]| words(&[&["CMD", WRAPPER, "env", "--"], command].concat());
+    let shell = check(", healthcheck: {test: \"ping -p$$PW || exit 1\", interval: 5s}", &[]);
+    assert_eq!(shell, through(&["/bin/sh", "-c", "ping -p$$PW || exit 1"]));
+    assert_eq!(check(", healthcheck: {test: [CMD, sh, -c, \"x $${PW}\"]}", &[]), through(&["sh", "-c", "x $${PW}"]));
+    assert_eq!(check("", &["CMD-SHELL", "ping -p$PW"]), through(&["/bin/sh", "-c", "ping -p$$PW"]));
+    for other in [
+        ", healthcheck: {test: \"ping $$PORT $$PWD $$$$ PW\"}",
+        ", healthcheck: {test: [NONE]}",
+        ", healthcheck: {disable: true}",
+    ] {
+        assert!(check(other, &["CMD-SHELL", "ping -p$PW"]).is_empty(), "{other}");
+    }
+    assert!(
+        check(", healthcheck: {test: [CMD, own]}", &["CMD-SHELL", "ping -p$PW"]).is_empty(),
+        "the file's replaces it"
+    );
+}
+
+#[test]
 fn docker_compose_gets_external_secrets_and_compose_2_has_them_taken_away() {
     let project = project(FILE);
     let bundles = [bundle(&[], &["pw"])];

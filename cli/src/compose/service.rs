@@ -120,11 +120,7 @@ impl Service {
             user: text("user"),
             entrypoint: command("entrypoint"),
             command: command("command"),
-            healthcheck: node
-                .get("healthcheck")
-                .and_then(|check| check.get("test"))
-                .map(Node::strings)
-                .unwrap_or_default(),
+            healthcheck: health_check(node),
             variables,
             missing_env_files,
             secrets: mounted(node, "secrets", reader.faults),
@@ -137,6 +133,13 @@ impl Service {
     pub(crate) fn variable(&self, name: &str) -> Option<&Variable> {
         self.variables.iter().find(|variable| variable.name == name)
     }
+}
+
+/// Switched off is a check too: that of the image does not come in its place.
+fn health_check(node: &Node) -> Vec<String> {
+    let Some(check) = node.get("healthcheck") else { return Vec::new() };
+    let off = check.get("disable").is_some_and(Node::is_true);
+    if off { vec!["NONE".to_owned()] } else { check.get("test").map(Node::strings).unwrap_or_default() }
 }
 
 fn command(service: &str, key: &str, node: &Node, faults: &mut Vec<Fault>) -> Command {

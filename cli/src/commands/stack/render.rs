@@ -12,7 +12,7 @@ use super::docker::{self, Runner};
 use super::files::{FileArgs, Loaded, Profiles, project_name, stack};
 use super::identity::{Holder, IdentityArgs, Road, Scopes, State, token_variable};
 use crate::client::{Client, Path};
-use crate::compose::overlay::{Common, Image, PLACEHOLDER, Replaced, Supply, Tool, overlay, replaced};
+use crate::compose::overlay::{Common, Image, PLACEHOLDER, Supply, Tool, health_check, overlay};
 use crate::compose::{Met, Service, emit, lacks};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -211,7 +211,12 @@ impl<'a> Prepared<'a> {
             supplies.push(Supply { service, image, bundles, owner, identity, token: None });
         }
         self.hand_out_tokens(&mut supplies)?;
-        supplies.iter().for_each(warn_of_health_check);
+        for supply in supplies.iter().filter(|supply| health_check(supply).is_some()) {
+            let name = &supply.service.name;
+            output::note(&format!(
+                "note: the health check of {name} uses what only the app has; it gets the app's environment"
+            ));
+        }
         let Road { authority, socket_folder, .. } = road;
         let common = Common { wrapper: program, authority, socket_folder };
         let tree = overlay(&self.loaded.project, &supplies, &common, self.runner.tool).map_err(|faults| {
@@ -369,24 +374,4 @@ fn by_node(client: &Client, stack: &StackName, environment: &EnvironmentName) ->
             Region::OfNode(regions)
         }
     })
-}
-
-/// A health check is another process: it sees what the container was made with, and not what the entrypoint injects.
-fn warn_of_health_check(supply: &Supply<'_>) {
-    let texts =
-        if supply.service.healthcheck.is_empty() { &supply.image.healthcheck } else { &supply.service.healthcheck };
-    let text = texts.join(" ");
-    for Replaced { name, .. } in replaced(supply.service, &supply.bundles).into_iter().filter(|found| found.secret) {
-        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-        let named = text
-            .match_indices(name)
-            .any(|(at, _)| (text[..at].ends_with('$') || text[..at].ends_with("${")) && ends(&text[at + name.len()..]));
-        if named {
-            output::note(&format!(
-                "note: the health check of {} uses ${name}, which only the app will have: let it read a file in {}",
-                supply.service.name,
-                chandlery_wire::DEFAULT_SECRETS_DIRECTORY
-            ));
-        }
-    }
 }
