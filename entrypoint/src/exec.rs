@@ -41,43 +41,49 @@ pub(crate) fn exec_as(
 ///
 /// A name without a slash is looked for in the PATH of the app's environment, not in this program's.
 pub(crate) fn exec(command: &[OsString], environment: &Environment, core: sys::CoreLimit) -> Failure {
-    match try_exec(command, environment, core) {
-        Ok(failure) => failure,
-        Err(error) => Failure::new(
+    let program = match prepare(command, environment) {
+        Ok(program) => program,
+        Err(failure) => return failure,
+    };
+    sys::prepare_exec(core);
+    refused(command, environment, program.execute())
+}
+
+/// Makes everything that the exec needs, so that nothing can go wrong between it and this.
+///
+/// # Errors
+/// A NUL byte.
+pub(crate) fn prepare(command: &[OsString], environment: &Environment) -> Result<sys::Program, Failure> {
+    let prepared = || {
+        let c_string = |bytes: &[u8]| CString::new(bytes);
+        let arguments = command.iter().map(|argument| c_string(argument.as_bytes())).collect::<Result<_, _>>()?;
+        let candidates = candidates(name(command), environment).into_iter();
+        let candidates = candidates.map(|path| c_string(path.as_os_str().as_bytes())).collect::<Result<_, _>>()?;
+        Ok(sys::Program::new(candidates, arguments, environment.to_strings()?))
+    };
+    prepared().map_err(|error: std::ffi::NulError| {
+        Failure::new(
             Exit::NotExecutable,
             format!("the command or its environment cannot be passed on: {error}"),
             "take the NUL byte out of it",
-        ),
+        )
+    })
+}
+
+/// Why the command was not executed.
+pub(crate) fn refused(command: &[OsString], environment: &Environment, why: sys::Unexecuted) -> Failure {
+    let program = name(command);
+    let candidate =
+        why.at.and_then(|(number, errno)| Some((candidates(program, environment).into_iter().nth(number)?, errno)));
+    match candidate {
+        None => not_found(program),
+        Some((_, libc::E2BIG)) => environ::exceeded(environment),
+        Some((candidate, errno)) => failed(&candidate, &io::Error::from_raw_os_error(errno)),
     }
 }
 
-fn try_exec(
-    command: &[OsString],
-    environment: &Environment,
-    core: sys::CoreLimit,
-) -> Result<Failure, std::ffi::NulError> {
-    let arguments: Vec<CString> =
-        command.iter().map(|argument| CString::new(argument.as_bytes())).collect::<Result<_, _>>()?;
-    let variables = environment.to_strings()?;
-    let program = command.first().map_or(Path::new(""), Path::new);
-    sys::prepare_exec(core);
-    let mut refused = None;
-    for candidate in candidates(program, environment) {
-        let error = sys::execve(&CString::new(candidate.as_os_str().as_bytes())?, &arguments, &variables);
-        match error.raw_os_error() {
-            // Not there, or there for somebody else: a later directory may have it, as in a shell.
-            Some(libc::ENOENT | libc::ENOTDIR) if !candidate.exists() => {}
-            Some(libc::EACCES) => {
-                refused.get_or_insert((candidate, error));
-            }
-            Some(libc::E2BIG) => return Ok(environ::exceeded(environment)),
-            _ => return Ok(failed(&candidate, &error)),
-        }
-    }
-    Ok(match refused {
-        Some((candidate, error)) => failed(&candidate, &error),
-        None => not_found(program),
-    })
+fn name(command: &[OsString]) -> &Path {
+    command.first().map_or(Path::new(""), Path::new)
 }
 
 fn candidates(program: &Path, environment: &Environment) -> Vec<PathBuf> {

@@ -80,6 +80,14 @@ impl Failure {
         &self.what
     }
 
+    /// What is wrong, in one line, where there is somebody who goes on in spite of it.
+    pub(crate) fn line(&self) -> String {
+        match self.faults.as_slice() {
+            [] => self.what.clone(),
+            faults => format!("{} ({})", self.what.trim_end_matches(':'), faults.join("; ")),
+        }
+    }
+
     /// The lines a person reads: what is wrong, the faults, and what to do.
     #[must_use]
     pub(crate) fn text(&self) -> String {

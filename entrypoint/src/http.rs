@@ -25,14 +25,15 @@ pub(crate) struct Response {
     pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
-/// A request as bytes.
-pub(crate) fn get(path: &str, host: &str, token: Option<&TokenText>) -> Zeroizing<Vec<u8>> {
+/// A request as bytes: for what is there, or only for another revision than this one.
+pub(crate) fn get(path: &str, host: &str, token: Option<&TokenText>, other_than: Option<u64>) -> Zeroizing<Vec<u8>> {
     let authorization = Zeroizing::new(
         token.map_or(String::new(), |token| format!("Authorization: Bearer {}\r\n", token.expose_secret())),
     );
+    let condition = other_than.map_or(String::new(), |revision| format!("If-None-Match: \"{revision}\"\r\n"));
     let version = env!("CARGO_PKG_VERSION");
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\n{}Accept: application/json\r\n\
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\n{}{condition}Accept: application/json\r\n\
          User-Agent: chandlery-entrypoint/{version}\r\nConnection: close\r\n\r\n",
         authorization.as_str()
     );
@@ -108,6 +109,8 @@ impl Reader<'_> {
             }
         }
         let framing = match (length, chunked) {
+            // These have no body, whatever their headers say of the one there would be (RFC 9112, 6.3).
+            _ if matches!(status, 204 | 304) => Framing::Length(0),
             (Some(_), true) => return Err(invalid("the answer has a length and comes in chunks")),
             (Some(length), false) => Framing::Length(length),
             (None, true) => Framing::Chunked,

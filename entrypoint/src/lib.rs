@@ -18,12 +18,12 @@ mod sys;
 mod tls;
 mod user;
 mod wait;
+mod watch;
 
 use std::ffi::OsString;
 
 use config::{Config, Request};
 use failure::Failure;
-use fetch::Fetched;
 
 /// The program: what `main` does, and all that it does.
 pub fn run() {
@@ -48,7 +48,7 @@ fn end(outcome: Result<(), Failure>) {
 }
 
 /// Everything there is to it. It comes back only when it failed, and then the files it placed are gone again.
-fn start(mut config: Config, core_limit: sys::CoreLimit) -> Result<(), Failure> {
+fn start(mut config: Config, core: sys::CoreLimit) -> Result<(), Failure> {
     if config.json {
         failure::speak_json();
     }
@@ -56,21 +56,38 @@ fn start(mut config: Config, core_limit: sys::CoreLimit) -> Result<(), Failure> 
     if let Some(user) = &user {
         user.move_in(&mut config);
     }
-    let config = &config;
-    // What is wrong with the waiting is found out now, but for what the bundle says about it.
+    // A thread that follows the bundle has it until the process ends.
+    let (config, user): (&'static Config, _) = (Box::leak(Box::new(config)), user.as_ref());
+    // What is wrong with the waiting and the watching is found out now, but for what the bundle says about it.
     wait::Plan::read(&|name| config.inherited(name), &config.wait)?;
-    let Fetched { bundle, body } = fetch::bundle(config).or_else(|failure| cache::instead(config, failure))?;
-    let _placed = files::place(&bundle.files, config, user.as_ref())?;
-    let environment = environ::build(config, &bundle)?;
-    if let Some(body) = body {
-        cache::keep(config, &body);
+    config.watch.as_ref().map_or(Ok(()), watch::check)?;
+    let fetched = fetch::bundle(config).or_else(|failure| cache::instead(config, failure))?;
+    let files = match &config.watch {
+        Some(_) => Files::MayChange(files::Sets::first(&fetched.bundle.files, config, user)?),
+        None => Files::Stay(files::place(&fetched.bundle.files, config, user)?),
+    };
+    let environment = environ::build(config, &fetched.bundle)?;
+    if let Some(body) = &fetched.body {
+        cache::keep(config, body);
     }
     if config.verbose {
-        report::summary(config, &bundle, &environment);
+        report::summary(config, &fetched.bundle, &environment);
     }
     let plan = wait::Plan::read(&|name| environment.find(name).or_else(|| config.inherited(name)), &config.wait)?;
     wait::for_plan(&plan.without_repetition(), config.json)?;
-    Err(exec::exec_as(user.as_ref(), &config.command, &environment, core_limit))
+    match (&config.watch, files) {
+        (Some(watch), Files::MayChange(files)) => {
+            let app = watch::App { user, core, files };
+            std::process::exit(watch::run(config, watch, app, fetched, environment)?)
+        }
+        (_, _placed) => Err(exec::exec_as(user, &config.command, &environment, core)),
+    }
+}
+
+/// What a start placed, for as long as it may have to go again.
+enum Files<'a> {
+    Stay(#[expect(dead_code, reason = "it is only ever dropped")] files::Placed<'a>),
+    MayChange(files::Sets<'a>),
 }
 
 /// Shows what a start would get, and starts nothing.

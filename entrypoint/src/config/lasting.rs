@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::settings::Settings;
 use super::{SHARED, Wrong, parse_duration, usage};
 use crate::failure::Failure;
+use crate::wait::Target;
 
 /// How old a copy may be where nobody says it: a night and the morning in which somebody mends the server.
 const USUAL_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -13,6 +14,8 @@ const USUAL_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 const USUAL_GRACE: Duration = Duration::from_secs(10);
 /// What an app gets to become healthy after a restart.
 const USUAL_HEALTH_TIME: Duration = Duration::from_secs(30);
+/// How long an app has to stay up after a restart where nothing tells its health: most that cannot start end sooner.
+const USUAL_TRIAL: Duration = Duration::from_secs(5);
 
 /// Where the last known good bundle is kept, and for how long it is good.
 #[derive(Debug)]
@@ -41,8 +44,9 @@ pub(crate) struct Watch {
     pub on_change: OnChange,
     /// The action comes at a random moment within this time.
     pub splay: Duration,
-    /// What must answer after a restart, as a URL that can be waited for.
-    pub health: Option<String>,
+    /// What must be ready after a restart.
+    pub health: Option<Target>,
+    /// Within this time; without a target, the app must not have ended by then.
     pub health_timeout: Duration,
     /// Between the signal that ends the app and the one that kills it.
     pub stop_timeout: Duration,
@@ -72,32 +76,43 @@ pub(super) fn cache(settings: &Settings<'_>, has_token: bool) -> Result<Option<C
 pub(super) fn watch(settings: &Settings<'_>) -> Result<Option<Watch>, Failure> {
     let on_change = settings.parse("CHANDLERY_ON_CHANGE", on_change)?;
     let splay = settings.parse("CHANDLERY_SPLAY", parse_duration)?;
-    let health = settings.text("CHANDLERY_HEALTH")?.map(|(url, _)| url.to_owned());
+    let health = settings.parse("CHANDLERY_HEALTH", health)?;
     let health_timeout = settings.parse("CHANDLERY_HEALTH_TIMEOUT", parse_duration)?;
     let stop_timeout = settings.parse("CHANDLERY_STOP_TIMEOUT", parse_duration)?;
-    if settings.switch("CHANDLERY_WATCH")? {
-        return Ok(Some(Watch {
-            on_change: on_change.unwrap_or(OnChange::Nothing),
-            splay: splay.unwrap_or_default(),
-            health,
-            health_timeout: health_timeout.unwrap_or(USUAL_HEALTH_TIME),
-            stop_timeout: stop_timeout.unwrap_or(USUAL_GRACE),
-        }));
-    }
-    let without = [
-        ("CHANDLERY_ON_CHANGE", on_change.is_some()),
-        ("CHANDLERY_SPLAY", splay.is_some()),
+    let restart = [
         ("CHANDLERY_HEALTH", health.is_some()),
         ("CHANDLERY_HEALTH_TIMEOUT", health_timeout.is_some()),
         ("CHANDLERY_STOP_TIMEOUT", stop_timeout.is_some()),
     ];
-    match without.iter().find(|(_, set)| *set) {
-        None => Ok(None),
-        Some((name, _)) => Err(usage(
-            format!("{name} is set, and nothing follows changes"),
-            "add --watch (CHANDLERY_WATCH=1), or take it away",
-        )),
+    let any = [("CHANDLERY_ON_CHANGE", on_change.is_some()), ("CHANDLERY_SPLAY", splay.is_some())];
+    let first = |settings: &[(&'static str, bool)]| settings.iter().find(|(_, set)| *set).map(|(name, _)| *name);
+    if !settings.switch("CHANDLERY_WATCH")? {
+        return match first(&any).or(first(&restart)) {
+            None => Ok(None),
+            Some(name) => Err(usage(
+                format!("{name} is set, and nothing follows changes"),
+                "add --watch (CHANDLERY_WATCH=1), or take it away",
+            )),
+        };
     }
+    let on_change = on_change.unwrap_or(OnChange::Nothing);
+    match (&on_change, first(&restart)) {
+        (OnChange::Restart, _) | (_, None) => {}
+        (_, Some(name)) => {
+            return Err(usage(
+                format!("{name} is set, and a change does not restart the app"),
+                "set CHANDLERY_ON_CHANGE=restart, or take it away",
+            ));
+        }
+    }
+    let trial = if health.is_some() { USUAL_HEALTH_TIME } else { USUAL_TRIAL };
+    Ok(Some(Watch {
+        on_change,
+        splay: splay.unwrap_or_default(),
+        health,
+        health_timeout: health_timeout.unwrap_or(trial),
+        stop_timeout: stop_timeout.unwrap_or(USUAL_GRACE),
+    }))
 }
 
 /// More directories of other programs: one for copies is closed to them.
@@ -142,6 +157,10 @@ fn parse_long_duration(text: &str) -> Result<Duration, Wrong> {
             age => Ok(age),
         },
     }
+}
+
+fn health(text: &str) -> Result<Target, Wrong> {
+    Target::parse(text).map_err(|what| (what, "write a URL such as http://127.0.0.1:8080/healthz".to_owned()))
 }
 
 fn on_change(text: &str) -> Result<OnChange, Wrong> {

@@ -1,5 +1,4 @@
 //! What to fetch, from where, and what to start: read once, from options and variables, and checked in full.
-#![expect(dead_code, reason = "the settings are read before everything that uses them is there")]
 
 mod address;
 mod arguments;
@@ -21,7 +20,7 @@ use crate::failure::{Exit, Failure};
 pub(crate) use address::{Address, Endpoint};
 pub(crate) use duration::{parse as parse_duration, parse_wait};
 pub(crate) use expand::ExpandFiles;
-pub(crate) use lasting::{Cache, Watch};
+pub(crate) use lasting::{Cache, OnChange, Watch};
 pub(crate) use settings::PREFIX;
 
 use arguments::{Arguments, Wish};

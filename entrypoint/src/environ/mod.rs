@@ -10,6 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use chandlery_wire::Bundle;
 use chandlery_wire::dangerous::is_dangerous;
+use zeroize::Zeroize;
 
 use crate::config::{Config, PREFIX};
 use crate::failure::{Exit, Failure};
@@ -40,11 +41,30 @@ impl Environment {
         found.map(|(_, value)| value.as_os_str())
     }
 
+    /// Names and values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
     /// `NAME=value`, as execve takes it.
     pub(crate) fn to_strings(&self) -> Result<Vec<CString>, std::ffi::NulError> {
-        let joined =
-            self.variables.iter().map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()));
+        let joined = self.variables.iter().map(|(name, value)| {
+            // With room for the NUL: a vector that has to grow leaves a copy behind.
+            let mut bytes = Vec::with_capacity(name.len() + value.len() + 2);
+            for part in [name.as_bytes(), b"=", value.as_bytes()] {
+                bytes.extend_from_slice(part);
+            }
+            CString::new(bytes)
+        });
         joined.collect()
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        for (_, value) in &mut self.variables {
+            std::mem::take(value).into_vec().zeroize();
+        }
     }
 }
 

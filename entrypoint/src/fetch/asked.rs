@@ -1,19 +1,22 @@
 //! Which bundle is asked for, and whether an answer is that one.
 
+use std::time::Duration;
+
 use chandlery_wire::Bundle;
 
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
 
-/// The request's target. The names need no escaping: their grammar has no character that a URL treats specially.
-pub(super) fn target(config: &Config) -> String {
+/// The request's target, with the wish to be held for this long until there is another revision. The names need no escaping: their grammar has no character that a URL treats specially.
+pub(super) fn target(config: &Config, wait: Duration) -> String {
     let mut path = format!("/v1/bundles/{}/{}", config.stack, config.environment);
     if let Some(region) = &config.region {
         path = format!("{path}/{region}");
     }
     let service = config.service.as_ref().map(|service| format!("service={service}"));
     let node = config.node.as_ref().map(|node| format!("node={node}"));
-    for (at, part) in service.into_iter().chain(node).enumerate() {
+    let wait = (!wait.is_zero()).then(|| format!("wait={}", wait.as_secs()));
+    for (at, part) in service.into_iter().chain(node).chain(wait).enumerate() {
         path = format!("{path}{}{part}", if at == 0 { '?' } else { '&' });
     }
     path

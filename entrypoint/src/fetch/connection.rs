@@ -44,15 +44,18 @@ impl<'a> Connector<'a> {
         })
     }
 
-    /// Connects, and lets `talk` use the connection.
+    /// Connects, and lets `talk` use the connection. The server may take this long before it begins to answer, on top of
+    /// what it gets anyway.
     pub(super) fn exchange<T>(
         &self,
         deadline: Instant,
+        hold: Duration,
         talk: impl FnOnce(&mut dyn Stream) -> io::Result<T>,
     ) -> io::Result<T> {
+        let limits = Limits { deadline, patience: PATIENCE + hold };
         match self {
             Self::Tls(endpoint, name, client) => {
-                let mut socket = Socket::Tcp(connect(endpoint, deadline, |_| true)?, deadline);
+                let mut socket = Socket::Tcp(connect(endpoint, deadline, |_| true)?, limits);
                 let connection = ClientConnection::new(Arc::clone(client), name.clone());
                 let mut connection = connection.map_err(io::Error::other)?;
                 talk(&mut rustls::Stream::new(&mut connection, &mut socket))
@@ -60,12 +63,12 @@ impl<'a> Connector<'a> {
             // `localhost` is what the image's resolver makes of it: the address decides whether it is this machine.
             Self::Loopback(endpoint) => {
                 let socket = connect(endpoint, deadline, |address| address.is_loopback())?;
-                talk(&mut Socket::Tcp(socket, deadline))
+                talk(&mut Socket::Tcp(socket, limits))
             }
             Self::Unix(path) => {
                 let path = path.to_path_buf();
                 let connected = within(deadline, move || UnixStream::connect(path))?;
-                talk(&mut Socket::Unix(connected, deadline))
+                talk(&mut Socket::Unix(connected, limits))
             }
         }
     }
@@ -106,7 +109,7 @@ fn within<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let (sender, receiver) = mpsc::channel();
-    std::thread::Builder::new().spawn(move || sender.send(work()))?;
+    sys::spawn_undisturbed(move || sender.send(work()))?;
     let time = left(deadline)?.min(PATIENCE);
     receiver.recv_timeout(time).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
@@ -119,21 +122,34 @@ fn left(deadline: Instant) -> io::Result<Duration> {
     }
 }
 
+/// How long a socket may be silent.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    deadline: Instant,
+    patience: Duration,
+}
+
+impl Limits {
+    fn time(self) -> io::Result<Option<Duration>> {
+        Ok(Some(left(self.deadline)?.min(self.patience)))
+    }
+}
+
 /// A socket whose every read and write ends by the deadline.
 enum Socket {
-    Tcp(TcpStream, Instant),
-    Unix(UnixStream, Instant),
+    Tcp(TcpStream, Limits),
+    Unix(UnixStream, Limits),
 }
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(socket, deadline) => {
-                socket.set_read_timeout(Some(left(*deadline)?.min(PATIENCE)))?;
+            Self::Tcp(socket, limits) => {
+                socket.set_read_timeout(limits.time()?)?;
                 socket.read(buffer)
             }
-            Self::Unix(socket, deadline) => {
-                socket.set_read_timeout(Some(left(*deadline)?.min(PATIENCE)))?;
+            Self::Unix(socket, limits) => {
+                socket.set_read_timeout(limits.time()?)?;
                 socket.read(buffer)
             }
         }
@@ -143,12 +159,12 @@ impl Read for Socket {
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(socket, deadline) => {
-                socket.set_write_timeout(Some(left(*deadline)?.min(PATIENCE)))?;
+            Self::Tcp(socket, limits) => {
+                socket.set_write_timeout(limits.time()?)?;
                 socket.write(bytes)
             }
-            Self::Unix(socket, deadline) => {
-                socket.set_write_timeout(Some(left(*deadline)?.min(PATIENCE)))?;
+            Self::Unix(socket, limits) => {
+                socket.set_write_timeout(limits.time()?)?;
                 socket.write(bytes)
             }
         }

@@ -2,6 +2,7 @@
 
 mod asked;
 mod connection;
+mod follower;
 mod trust;
 
 use std::hash::{BuildHasher, RandomState};
@@ -15,6 +16,8 @@ use crate::config::{Address, Config};
 use crate::failure::{Exit, Failure, OnCopy, seconds};
 use crate::http::{self, Response};
 use crate::tls;
+
+pub(crate) use follower::{Answer, Follower};
 
 use connection::Connector;
 
@@ -61,7 +64,7 @@ pub(crate) struct Fetched {
 /// case says what was seen last.
 pub(crate) fn bundle(config: &Config) -> Result<Fetched, Failure> {
     let connector = Connector::new(config)?;
-    let request = request(config);
+    let request = request(config, None);
     let deadline = Instant::now() + config.timeout;
     let mut pause = FIRST_PAUSE;
     let mut last: Option<Seen> = None;
@@ -105,18 +108,20 @@ fn unreachable(config: &Config, seen: Seen) -> Failure {
     Failure::new(Exit::Unreachable, what, hint).with_faults(seen.faults).with_copy(copy)
 }
 
-/// The request's bytes.
-fn request(config: &Config) -> Zeroizing<Vec<u8>> {
+/// The request's bytes: for any bundle, or for one of another revision, and how long the server may take to have it.
+fn request(config: &Config, other: Option<(u64, Duration)>) -> Zeroizing<Vec<u8>> {
     let host = match &config.address {
         Address::Tls(endpoint, _) | Address::Loopback(endpoint) => endpoint.to_string(),
         Address::Unix(_) => "localhost".to_owned(),
     };
-    http::get(&asked::target(config), &host, config.token.as_ref())
+    let (revision, wait) = other.unzip();
+    let target = asked::target(config, wait.unwrap_or_default());
+    http::get(&target, &host, config.token.as_ref(), revision)
 }
 
 fn attempt(connector: &Connector, request: &[u8], config: &Config, deadline: Instant) -> Result<Fetched, Trouble> {
     let response = connector
-        .exchange(deadline, |stream| http::exchange(stream, request))
+        .exchange(deadline, Duration::ZERO, |stream| http::exchange(stream, request))
         .map_err(|error| trouble(&error, config))?;
     if response.status == 200 { understand(response, config) } else { Err(refusal(&response)) }
 }

@@ -105,7 +105,6 @@ impl<'a> Sets<'a> {
     ///
     /// # Errors
     /// The kernel refuses a rename; then the current set stays.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for what follows changes, which is not there yet"))]
     pub(crate) fn back(&mut self) -> Result<(), Failure> {
         let Some(placed) = &mut self.placed else { return Ok(()) };
         let _held = sys::hold_signals();

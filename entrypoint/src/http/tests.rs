@@ -48,6 +48,14 @@ fn an_answer_is_the_same_in_pieces_of_any_size() {
 }
 
 #[test]
+fn what_has_no_body_is_not_waited_for() {
+    for header in ["", "Content-Length: 99\r\n", "Transfer-Encoding: chunked\r\n", "Retry-After: 5\r\n"] {
+        let answer = format!("HTTP/1.1 304 Not Modified\r\n{header}\r\n");
+        assert_eq!(read(answer.as_bytes(), 7).unwrap(), (304, Vec::new()), "{header}");
+    }
+}
+
+#[test]
 fn an_answer_that_is_cut_off_is_never_whole() {
     let length = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
     let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
@@ -97,9 +105,10 @@ fn headers_without_end_are_refused() {
 #[test]
 fn the_request_is_one_get() {
     let token = TokenText::from_secret(&[7; 32]);
-    let text = String::from_utf8(get("/v1/x?service=app", "store:8420", Some(&token)).to_vec()).unwrap();
+    let text = String::from_utf8(get("/v1/x?service=app", "store:8420", Some(&token), None).to_vec()).unwrap();
     assert!(text.starts_with("GET /v1/x?service=app HTTP/1.1\r\nHost: store:8420\r\nAuthorization: Bearer chd_"));
     assert!(text.ends_with("Connection: close\r\n\r\n"));
-    let without = get("/", "localhost", None);
-    assert!(!String::from_utf8_lossy(&without).contains("Authorization"));
+    assert!(!text.contains("If-None-Match"));
+    let without = String::from_utf8(get("/", "localhost", None, Some(42)).to_vec()).unwrap();
+    assert!(!without.contains("Authorization") && without.contains("\r\nIf-None-Match: \"42\"\r\n"));
 }

@@ -1,7 +1,5 @@
 //! What this process is to the kernel: its limits, its user, and its end as an app.
 
-use std::ffi::{CStr, CString};
-use std::io;
 use std::mem::zeroed;
 
 /// The soft limit on core dumps as it was found, for the app.
@@ -44,22 +42,6 @@ pub(crate) fn prepare_exec(core: CoreLimit) {
             }
         }
     }
-}
-
-/// `execve`. It returns only if it failed, and then says why.
-#[expect(
-    unsafe_code,
-    reason = "std's exec searches the PATH as the libc does, which hands a file without #! to a shell on glibc"
-)]
-pub(crate) fn execve(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
-    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
-        let all = strings.iter().map(|string| string.as_ptr());
-        all.chain([std::ptr::null()]).collect()
-    };
-    let (argv, envp) = (pointers(arguments), pointers(environment));
-    // SAFETY: both arrays end with a null pointer, and the strings they point to outlive the call.
-    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
-    io::Error::last_os_error()
 }
 
 /// The soft limit of the stack in bytes, which also bounds the environment; `u64::MAX` where there is none.

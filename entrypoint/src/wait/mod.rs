@@ -125,7 +125,6 @@ pub(crate) fn for_plan(plan: &Plan, json: bool) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The deadline passed, or nobody says whom to trust: what was last seen of it, in words.
-#[expect(dead_code, reason = "what asks for an app's health comes next")]
 pub(crate) fn until_ready(target: &Target, deadline: Instant) -> Result<(), String> {
     let authority = std::env::var("WAIT_CACERT").ok();
     let means = plan::means(target.tls.is_some(), authority.as_deref(), Vec::new());
@@ -192,7 +191,7 @@ fn spawn(
         // The other end is gone when nobody waits any more.
         host::watch(&target, pace, &means, deadline, &mut |sight| _ = sender.send(News { target: number, sight }));
     };
-    std::thread::Builder::new().spawn(watch).map(drop)
+    sys::spawn_undisturbed(watch).map(drop)
 }
 
 fn too_long(plan: &Plan, seen: &[Sight]) -> Failure {
