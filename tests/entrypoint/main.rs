@@ -1,6 +1,7 @@
 //! The entrypoint in front of a real server, and in containers that allow it nothing.
 
 mod containers;
+mod dropin;
 mod roads;
 mod signals;
 mod waiting;

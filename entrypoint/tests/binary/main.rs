@@ -14,6 +14,7 @@ mod placing;
 mod probes;
 mod signals;
 mod support;
+mod terminal;
 mod trust;
 mod waiting;
 mod watching;
