@@ -155,7 +155,7 @@ fn external_secrets_and_what_nobody_says_are_named_with_their_commands() {
     seed.write(
         "stack.yml",
         "version: '3.8'\nservices:\n  app:\n    image: x\n    environment:\n      SESSION_KEY: ${SESSION_KEY:?set it}\n      PASSED:\n      \
-         HALF: x${NOBODY}y\n    secrets:\n      - {source: tls, target: tls.key, mode: 0440, gid: '101'}\n    configs: [{source: conf, target: /etc/app.conf}]\n\
+         HALF: x${NOBODY}y\n      URL: redis://:${REDIS_PW}@cache\n    secrets:\n      - {source: tls, target: tls.key, mode: 0440, gid: '101'}\n    configs: [{source: conf, target: /etc/app.conf}]\n\
          secrets: {tls: {external: true, name: prod_tls}}\nconfigs: {conf: {file: ./app.conf}, old: {external: true}}\n",
     );
     seed.write("app.conf", "a = 1\n\n");
@@ -173,6 +173,7 @@ fn external_secrets_and_what_nobody_says_are_named_with_their_commands() {
             "chandlery set HALF --plain --for app",
             "chandlery set PASSED --plain --for app",
             "chandlery set SESSION_KEY --for app",
+            "chandlery set URL --for app",
             "chandlery set tls.key @FILE --file --mode 0440 --gid 101 --for app"
         ]
     );
@@ -187,7 +188,7 @@ fn external_secrets_and_what_nobody_says_are_named_with_their_commands() {
         .iter()
         .map(|lack| lack["name"].clone())
         .collect();
-    assert_eq!(names, ["HALF", "PASSED", "SESSION_KEY", "tls.key"]);
+    assert_eq!(names, ["HALF", "PASSED", "SESSION_KEY", "URL", "tls.key"]);
     let junit = seed.heard(seed.run(&["stack", "check", "-f", "stack.yml", "--format", "junit"]).fails());
     assert!(junit.text().contains("tests=\"1\" failures=\"1\""), "{junit}");
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chandlery_wire::dangerous::is_dangerous;
 use chandlery_wire::{Delivery, EntryName, FileAttributes, Grant, MAX_VALUE_BYTES, Mode, ServiceName, Value};
 
-use super::guess::why_secret;
+use super::guess::{secret_by_name, why_secret};
 use super::service::Mounted;
 use super::sources::{Origin, Source};
 use super::variables::Given;
@@ -105,8 +105,10 @@ impl Plan {
                 (Given::Value(value), None) => value.clone(),
                 (_, why) => {
                     let why = why.unwrap_or_default();
-                    let plain =
-                        why_secret(&variable.name, b"unknown").is_none() && !wishes.secret.contains(&variable.name);
+                    // An address is as secret as the password that is to come into it.
+                    let names = variable.uses.iter().map(|used| &used.name).chain([&variable.name]);
+                    let named = names.into_iter().any(|name| secret_by_name(name).is_some());
+                    let plain = !named && !wishes.secret.contains(&variable.name);
                     let flags = if plain { " --plain" } else { "" };
                     self.lack(entry, name, why, |name, grant| format!("chandlery set {name}{flags} --for {grant}"));
                     continue;

@@ -106,7 +106,7 @@ pub(super) struct Prepared<'a> {
     pub(super) client: Client,
     stack: StackName,
     environment: EnvironmentName,
-    place: Region,
+    region: Option<RegionName>,
 }
 
 /// Where the containers find themselves.
@@ -160,11 +160,8 @@ impl<'a> Prepared<'a> {
         let environment = context.environment()?.clone();
         let state = State::of(&args.identity, context, &project)?;
         let client = context.client()?;
-        let place = match context.region() {
-            None if runner.tool == Tool::Swarm => by_node(&client, &stack, &environment)?,
-            region => Region::One(region.cloned()),
-        };
-        Ok(Self { args, context, runner, loaded, project, state, client, stack, environment, place })
+        let region = context.region().cloned();
+        Ok(Self { args, context, runner, loaded, project, state, client, stack, environment, region })
     }
 
     /// A value for everything that the files require: for what of compose looks at no value.
@@ -181,13 +178,14 @@ impl<'a> Prepared<'a> {
 
     pub(super) fn render(&self, builder: &Builder<'_>) -> Result<Rendered, Failure> {
         self.check_env_files()?;
+        let place = self.place()?;
         let bundles = Bundles { client: &self.client, stack: &self.stack, environment: &self.environment };
         let services = self.services();
         let mut found = Vec::new();
         let mut faults = Vec::new();
         for service in &services {
             let mut of_service = Vec::new();
-            for region in self.place.all() {
+            for region in place.all() {
                 let bundle = bundles.get(&service.name, region)?;
                 let place = region.map_or_else(String::new, |region| format!(" in {region}"));
                 let lacking = lacks(&self.loaded.project, service, &bundle).into_iter();
@@ -207,10 +205,10 @@ impl<'a> Prepared<'a> {
         let mut supplies = Vec::new();
         for ((service, bundles), (name, image)) in found.into_iter().zip(images) {
             let owner = self.owner(service, &name, &image)?;
-            let identity = self.identity(service, &road)?;
+            let identity = self.identity(service, &road, &place);
             supplies.push(Supply { service, image, bundles, owner, identity, token: None });
         }
-        self.hand_out_tokens(&mut supplies)?;
+        self.hand_out_tokens(&mut supplies, &place)?;
         for supply in supplies.iter().filter(|supply| health_check(supply).is_some()) {
             let name = &supply.service.name;
             output::note(&format!(
@@ -223,11 +221,27 @@ impl<'a> Prepared<'a> {
             let hint = "give the image a CMD, or the service a `command:`";
             Failure::new(Exit::Invalid, "some services have nothing to start", hint).with_faults(faults)
         })?;
-        Ok(Rendered { text: format!("{}{}", self.header(), emit(&tree)), variables })
+        Ok(Rendered { text: format!("{}{}", self.header(&place), emit(&tree)), variables })
     }
 
-    fn header(&self) -> String {
-        let region = match &self.place {
+    /// Without a region said, a task under Swarm is in the region of its node, where there are regions at all.
+    fn place(&self) -> Result<Region, Failure> {
+        if self.region.is_some() || self.runner.tool != Tool::Swarm {
+            return Ok(Region::One(self.region.clone()));
+        }
+        let declared: Stack = self.client.get(&Path::new(&["stacks", self.stack.as_str()]))?;
+        let mut environments = declared.environments.into_iter();
+        let regions = environments.find(|known| known.name == self.environment).map(|known| known.regions);
+        let regions = regions.unwrap_or_default();
+        if regions.is_empty() {
+            return Ok(Region::One(None));
+        }
+        output::note("note: no region is said: each task gets that of its node, as `chandlery node list` has it");
+        Ok(Region::OfNode(regions))
+    }
+
+    fn header(&self, place: &Region) -> String {
+        let region = match place {
             Region::One(region) => region.as_ref().map_or_else(String::new, |region| format!("/{region}")),
             Region::OfNode(_) => " in the region of each node".to_owned(),
         };
@@ -319,11 +333,11 @@ impl<'a> Prepared<'a> {
         Ok((ids != (0, 0)).then_some(ids))
     }
 
-    fn identity(&self, service: &Service, road: &Road) -> Result<Vec<(&'static str, String)>, Failure> {
+    fn identity(&self, service: &Service, road: &Road, place: &Region) -> Vec<(&'static str, String)> {
         let mut identity = road.variables();
         identity.push(("CHANDLERY_STACK", self.stack.to_string()));
         identity.push(("CHANDLERY_ENVIRONMENT", self.environment.to_string()));
-        match &self.place {
+        match place {
             Region::One(region) => {
                 identity.extend(region.iter().map(|region| ("CHANDLERY_REGION", region.to_string())));
             }
@@ -333,10 +347,10 @@ impl<'a> Prepared<'a> {
         if self.args.identity.is_token() {
             identity.push(token_variable());
         }
-        Ok(identity)
+        identity
     }
 
-    fn hand_out_tokens(&self, supplies: &mut [Supply<'_>]) -> Result<(), Failure> {
+    fn hand_out_tokens(&self, supplies: &mut [Supply<'_>], place: &Region) -> Result<(), Failure> {
         if !self.args.identity.is_token() {
             return Ok(());
         }
@@ -354,24 +368,11 @@ impl<'a> Prepared<'a> {
             let own = rustix::process::geteuid().is_root();
             holders.push(Holder { service, for_others: supply.owner.is_some() || (bare && !own) });
         }
-        let scopes = Scopes { stack: &self.stack, environment: &self.environment, region: self.place.one() };
+        let scopes = Scopes { stack: &self.stack, environment: &self.environment, region: place.one() };
         let mut tokens = self.args.identity.tokens(&self.client, &self.state, scopes, &holders)?;
         for (supply, holder) in supplies.iter_mut().zip(&holders) {
             supply.token = tokens.remove(&holder.service);
         }
         Ok(())
     }
-}
-
-/// Without a region said, a task under Swarm is in the region of its node, where there are regions at all.
-fn by_node(client: &Client, stack: &StackName, environment: &EnvironmentName) -> Result<Region, Failure> {
-    let declared: Stack = client.get(&Path::new(&["stacks", stack.as_str()]))?;
-    let regions = declared.environments.into_iter().find(|known| known.name == *environment).map(|known| known.regions);
-    Ok(match regions.unwrap_or_default() {
-        regions if regions.is_empty() => Region::One(None),
-        regions => {
-            output::note("note: no region is said: each task gets that of its node, as `chandlery node list` has it");
-            Region::OfNode(regions)
-        }
-    })
 }
