@@ -2,6 +2,7 @@
 
 mod containers;
 mod dropin;
+mod herd;
 mod roads;
 mod signals;
 mod waiting;

@@ -1,12 +1,13 @@
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::tls::Certificates;
 use crate::config::Config;
@@ -102,12 +103,18 @@ impl Drop for SocketFile {
     }
 }
 
+/// How many clients may wait to be accepted, as far as the system allows (`net.core.somaxconn`). A whole stack that restarts
+/// comes at once; who finds the queue full is silently dropped, and tries again a second later, then three. The standard
+/// library asks for 128.
+const BACKLOG: u32 = 4096;
+
 fn bind_tcp(setting: &str, address: SocketAddr) -> Result<TcpListener, Fatal> {
     let bind = || {
-        // The standard library sets SO_REUSEADDR, so a restart does not wait for old connections.
-        let listener = StdTcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A restart does not wait for old connections.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
     };
     bind().map_err(|error| {
         let hint = match error.kind() {
@@ -125,7 +132,7 @@ fn bind_tcp(setting: &str, address: SocketAddr) -> Result<TcpListener, Fatal> {
 fn bind_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), Fatal> {
     let shown = path.display();
     let failed = |error: io::Error| {
-        let hint = "set a path of at most 107 bytes in a directory the server may write to, or --socket off";
+        let hint = "set a path of at most 106 bytes in a directory the server may write to, or --socket off";
         Fatal::new(format!("the unix socket {shown} cannot be bound: {error}"), hint)
     };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -139,14 +146,26 @@ fn bind_unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), Fatal
     }
     remove_stale(path)?;
     let bind = || {
-        // The umask leaves it closed until it has its mode.
-        let listener = StdUnixListener::bind(path)?;
-        let file = SocketFile(path.to_owned());
-        fs::set_permissions(path, Permissions::from_mode(mode))?;
+        // It gets its name when it has its mode: a client that comes in between would be refused, and not try again.
+        let new = hidden(path);
+        let _ = fs::remove_file(&new);
+        let listener = StdUnixListener::bind(&new)?;
+        let mut file = SocketFile(new);
+        fs::set_permissions(&file.0, Permissions::from_mode(mode))?;
         listener.set_nonblocking(true)?;
-        Ok((UnixListener::from_std(listener)?, file))
+        let listener = UnixListener::from_std(listener)?;
+        fs::rename(&file.0, path)?;
+        file.0 = path.to_owned();
+        Ok((listener, file))
     };
     bind().map_err(failed)
+}
+
+/// The name a socket has until it is ready, and for ever in the list of the system's sockets.
+fn hidden(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
 }
 
 fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
