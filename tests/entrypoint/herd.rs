@@ -39,7 +39,7 @@ impl Herd {
             let file = memory.path().join("FILE").display().to_string();
             let run = server.entrypoint(&PLACE, token, &memory, &["--", "sh", "-c", "echo $FLAG; cat $0", &file]);
             let run = run.env("CHANDLERY_CACHE", &cache).env("CHANDLERY_TIMEOUT", timeout);
-            let run = if number % 2 == 0 { run } else { run.env("CHANDLERY_ADDR", &socket) };
+            let run = if number.is_multiple_of(2) { run } else { run.env("CHANDLERY_ADDR", &socket) };
             (run.spawn(Stdio::piped(), Stdio::piped()), memory)
         };
         Self { starts: (0..HERD).map(start).collect() }

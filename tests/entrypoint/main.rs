@@ -3,6 +3,7 @@
 mod containers;
 mod dropin;
 mod herd;
+mod leaks;
 mod roads;
 mod signals;
 mod waiting;

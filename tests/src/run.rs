@@ -1,6 +1,6 @@
 //! One run of a program, from its arguments to its exit code.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -55,6 +55,15 @@ impl Run {
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
+    }
+
+    /// The program with its arguments, and the environment: for a test that puts another program in front.
+    #[must_use]
+    pub fn parts(&self) -> (Vec<OsString>, Vec<(String, OsString)>) {
+        let words = std::iter::once(self.command.get_program()).chain(self.command.get_args());
+        let set = self.command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let set = set.map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_owned()));
+        (words.map(OsStr::to_owned).collect(), set.collect())
     }
 
     /// Runs it to its end.

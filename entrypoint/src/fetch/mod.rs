@@ -79,7 +79,8 @@ pub(crate) fn bundle(config: &Config) -> Result<Fetched, Failure> {
         let cut_short = Instant::now() >= deadline && begun.elapsed() < LONGEST_PAUSE;
         let seen = last.take_if(|_| cut_short).unwrap_or(seen);
         let left = deadline.saturating_duration_since(Instant::now());
-        std::thread::sleep(jittered(pause).max(seen.pause).min(left));
+        // What the server asks for is the same for all that ask: it is waited for first, and the jitter comes after it.
+        std::thread::sleep((seen.pause + jittered(pause)).min(left));
         if Instant::now() >= deadline {
             return Err(unreachable(config, seen));
         }

@@ -1,5 +1,8 @@
 //! The shipped entrypoint in real containers, down to those that allow it nothing.
 
+mod away;
+mod beside;
+mod leaks;
 mod memory;
 mod nothing;
 mod refusals;
@@ -95,9 +98,7 @@ impl Ship {
 
     /// A container that stays, with the entrypoint in front of a shell that sleeps.
     fn stay(&self, options: &[&str]) -> Container {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let container = Container(format!("chandlery-test-{}-{number}", std::process::id()));
+        let container = Container::new();
         let first = ["run", "-d", "--name", &container.0, "--entrypoint", "/chandlery-entrypoint"];
         let command = ["--", "sh", "-c", "trap 'exit 0' TERM; touch /tmp/up; while :; do sleep 0.1; done"];
         self.docker(&first, &[&["--tmpfs", "/tmp"], options].concat(), &command).ok();
@@ -116,6 +117,13 @@ impl Ship {
 struct Container(String);
 
 impl Container {
+    /// A name that nobody else has, for a container to be.
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self(format!("chandlery-test-{}-{number}", std::process::id()))
+    }
+
     fn sh(&self, script: &str) -> Output {
         docker(&["exec", &self.0, "sh", "-c", script]).output()
     }
