@@ -262,14 +262,17 @@ fn rabbitmq_is_waited_for_from_its_boot_on() {
     let folder = daemon.folder().to_owned();
     let url = format!("amqp://guest:guest@127.0.0.1:{}/%2f", daemon.port);
     let mut command = not_as_root(&installed("rabbitmq-server"));
-    // A node of its own, which listens on loopback alone and has no registry of nodes that outlives it.
+    // A node of its own, which listens on loopback alone. It would start a registry of nodes that outlives it; here is one.
+    let mut registry = Daemon::new();
+    let registry_port = registry.port.to_string();
+    registry.start(not_as_root(&installed("epmd")).args(["-address", "127.0.0.1", "-port", &registry_port]));
     command.env("HOME", &folder).env("RABBITMQ_NODENAME", format!("test{}@localhost", daemon.port));
     command.env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1").env("RABBITMQ_NODE_PORT", daemon.port.to_string());
     command.env("RABBITMQ_MNESIA_BASE", folder.join("mnesia")).env("RABBITMQ_LOG_BASE", folder.join("logs"));
     command.env("RABBITMQ_LOGS", "-").env("RABBITMQ_ENABLED_PLUGINS_FILE", daemon.write("plugins", "[]."));
     command.env("RABBITMQ_CONFIG_FILE", daemon.write("rabbitmq.conf", "")).env("RABBITMQ_PID_FILE", folder.join("pid"));
     command.env("RABBITMQ_DIST_PORT", Daemon::new().port.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1");
-    command.env("ERL_EPMD_PORT", Daemon::new().port.to_string());
+    command.env("ERL_EPMD_PORT", &registry_port);
     let output = thread::scope(|scope| {
         let waiting = scope.spawn(|| wait(&[&url], LONG).output());
         daemon.start(&mut command);

@@ -49,7 +49,7 @@ impl Sight {
     /// For people.
     fn words(&self) -> &str {
         match self {
-            Self::Nothing => "no attempt has ended yet",
+            Self::Nothing => "no answer so far",
             Self::NoName => "the name is not found",
             Self::Absent => "it does not exist",
             Self::Silent => "it is silent: no answer to any attempt",

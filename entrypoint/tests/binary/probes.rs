@@ -154,7 +154,7 @@ fn silence_and_garbage_end_at_the_deadline_and_are_told_apart() {
         let closes = Fake::new(asks, vec![Does::Closes], None);
         let urls = [&silent, &garbage, &closes].map(|fake| format!("{scheme}://{}", fake.address));
         let begin = Instant::now();
-        let (ended, said) = wait(&[&urls[0], &urls[1], &urls[2]], "1500ms", &[]);
+        let (ended, said) = wait(&[&urls[0], &urls[1], &urls[2]], "3s", &[]);
         assert_eq!(ended.code, 1, "{scheme}: {}", ended.stderr);
         assert!(begin.elapsed() < Duration::from_secs(10), "{scheme}");
         let seen = |number: usize| {
@@ -165,7 +165,7 @@ fn silence_and_garbage_end_at_the_deadline_and_are_told_apart() {
         assert!(seen(1).contains("something else than"), "{scheme}: {}", seen(1));
         assert!(seen(2).contains("closes the connection") || seen(2).contains("resets"), "{scheme}: {}", seen(2));
         // Who does not answer is asked again once a second, not at the pace of refusals.
-        assert!(silent.connections.load(Ordering::SeqCst) <= 3, "{scheme}");
+        assert!(silent.connections.load(Ordering::SeqCst) <= 5, "{scheme}");
     }
 }
 
@@ -202,7 +202,7 @@ fn tls_is_checked_against_the_given_authority() {
     let plain = Fake::new(14, vec![Does::Drips(b"+PONG\r\n+PONG\r\n".to_vec())], None);
     let mute = Fake::new(14, vec![Does::Silence], None);
     let urls = [format!("rediss://{}", plain.address), format!("rediss://{}", mute.address)];
-    let (ended, _) = wait(&[&urls[0], &urls[1]], "1500ms", &[("WAIT_CACERT", &ours.pem())]);
+    let (ended, _) = wait(&[&urls[0], &urls[1]], "3s", &[("WAIT_CACERT", &ours.pem())]);
     assert_eq!(ended.code, 1);
     assert!(
         ended.stderr.contains("the answer is not TLS") && ended.stderr.contains("does not answer"),
@@ -263,7 +263,7 @@ fn sockets_files_and_ports_are_found_when_they_come() {
         said.iter()
             .find(|line| {
                 line["dependency"] != ""
-                    && line["detail"] != "no attempt has ended yet"
+                    && line["detail"] != "no answer so far"
                     && line["dependency"].as_str().unwrap().starts_with(["unix", "file", "tcp:", "tcp4"][at])
             })
             .unwrap()["detail"]
@@ -281,7 +281,7 @@ fn many_silent_hosts_leave_descriptors_for_the_rest() {
     let silent = listener.local_addr().unwrap().to_string();
     let hosts = vec![silent.as_str(); 60].join(",");
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "ulimit -n 128; exec \"$0\" wait --timeout 3s"]).arg(program());
+    shell.args(["-c", "ulimit -n 128; exec \"$0\" wait --timeout 5s"]).arg(program());
     shell.env_clear().env("WAIT_HOSTS", hosts).stdout(Stdio::piped()).stderr(Stdio::piped());
     let ended = ended(shell.spawn().unwrap());
     assert_eq!(ended.code, 1);
