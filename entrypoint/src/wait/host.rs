@@ -188,7 +188,9 @@ impl Watch<'_> {
     fn poll(&mut self, now: Instant) {
         let patience = self.pace.patience;
         let ends = self.peers.iter().flat_map(|peer| peer.attempts.iter().map(|attempt| attempt.since + patience));
-        let due = self.peers.iter().map(|peer| peer.next).chain(ends).chain([self.deadline]).min();
+        // Where one attempt is all there is, no next one is due.
+        let next = self.peers.iter().filter(|_| !self.pace.once).map(|peer| peer.next);
+        let due = next.chain(ends).chain([self.deadline]).min();
         // Where a name is being asked about, the answer comes to another thread.
         let unknown = self.peers.is_empty().then_some(now + AFTER_REFUSAL);
         let until = due.into_iter().chain(unknown).min().unwrap_or(self.deadline);

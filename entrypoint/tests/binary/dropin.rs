@@ -119,10 +119,9 @@ fn the_time_over_is_1_and_says_once_what_was_last_seen() {
     let (silent, _held) = silent_port();
     let (closed, silent) = (free_port().to_string(), silent.local_addr().unwrap().to_string());
     let hosts = format!("{open},{closed},{silent},no-such-name.invalid:80");
-    let begin = Instant::now();
     let ended = Wait::hosts(hosts).env("WAIT_TIMEOUT", "2").env("WAIT_AFTER", "30").run();
     assert_eq!(ended.code, 1, "{}", ended.stderr);
-    assert!(begin.elapsed() < Duration::from_secs(20), "WAIT_AFTER was slept");
+    assert!(!ended.stderr.contains("seconds after"), "WAIT_AFTER was slept: {}", ended.stderr);
     let end: Vec<&str> = ended.stderr.lines().skip_while(|line| !line.contains("Timeout!")).collect();
     let expected = [
         "[ERROR wait] Timeout! After 2 seconds some hosts are still not reachable".to_owned(),
