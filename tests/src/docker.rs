@@ -1,5 +1,6 @@
 //! Docker, where there is one.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -112,6 +113,42 @@ impl Compose {
 impl Drop for Compose {
     fn drop(&mut self) {
         drop(self.run(&["down", "--volumes", "--timeout", "2"]).output());
+    }
+}
+
+/// A Swarm of this one machine. There is one a daemon, so whoever uses it holds a lock; the one who made it takes it
+/// down.
+#[derive(Debug)]
+pub struct Swarm {
+    made: bool,
+    /// Released last.
+    _lock: File,
+}
+
+impl Swarm {
+    /// Waits until no other test has one, and makes one if there is none.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn alone() -> Self {
+        let path = std::env::temp_dir().join("chandlery-swarm.lock");
+        let lock = File::options().create(true).append(true).open(path).expect("a lock file can be made");
+        lock.lock().expect("a lock can be waited for");
+        let state = docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"]).ok();
+        let made = state.text().trim() != "active";
+        if made {
+            docker(&["swarm", "init", "--advertise-addr", "127.0.0.1"]).ok();
+        }
+        Self { made, _lock: lock }
+    }
+}
+
+impl Drop for Swarm {
+    fn drop(&mut self) {
+        if self.made {
+            drop(docker(&["swarm", "leave", "--force"]).output());
+        }
     }
 }
 

@@ -162,7 +162,7 @@ fn cannot_open(place: &Place<'_>, error: &io::Error) -> Failure {
         Ok(kind) if !kind.is_dir() => place
             .fault(format!("{path} is not a directory"), "take it away, or choose another with CHANDLERY_SECRETS_DIR"),
         _ if error.kind() == io::ErrorKind::PermissionDenied => place.not_writable(error),
-        _ => place.fault(format!("{path} cannot be used: {error}"), place.elsewhere()),
+        _ => place.fault(format!("{path} cannot be used: {error}"), place.line_to_add()),
     }
 }
 

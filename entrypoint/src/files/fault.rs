@@ -63,16 +63,20 @@ impl Place<'_> {
 
     /// What to do where the directory is not what it should be.
     pub(super) fn line_to_add(&self) -> String {
-        let line = self.compose_line(&self.directory().display().to_string());
-        format!(
-            "add to the service: {line}; under Swarm, which drops that line, set CHANDLERY_SECRETS_DIR=/dev/shm/secrets"
-        )
+        format!("add to the service: {}", self.line_or_shared(self.directory()))
     }
 
-    /// What to do where the directory cannot be written to: another one, because Docker keeps this one to itself.
-    pub(super) fn elsewhere(&self) -> String {
+    /// What to do where Docker keeps the directory to itself: another one.
+    fn elsewhere(&self) -> String {
         let other = if self.directory() == Path::new("/run/chandlery") { "/run/app-secrets" } else { "/run/chandlery" };
-        format!("set CHANDLERY_SECRETS_DIR={other} and add to the service: {}", self.compose_line(other))
+        let line = self.line_or_shared(Path::new(other));
+        format!("set CHANDLERY_SECRETS_DIR={other} and add to the service: {line}")
+    }
+
+    /// The line, and what to do instead where it is dropped without a word (`docker stack deploy`).
+    fn line_or_shared(&self, directory: &Path) -> String {
+        let line = self.compose_line(&directory.display().to_string());
+        format!("{line}; under Swarm, which drops that line, set CHANDLERY_SECRETS_DIR=/dev/shm/secrets instead")
     }
 
     /// Why something could not be placed in the secrets directory.

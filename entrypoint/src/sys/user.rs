@@ -38,7 +38,7 @@ pub(crate) fn may_change_user() -> bool {
 
 /// Makes the calling thread run as this user and nobody else: supplementary groups, then group, then user, because
 /// each step takes away the right to take the one before. All three ids of each kind change, and every capability
-/// goes, so that there is no way back; that is tried, and one that is found is an error.
+/// goes, so that there is no way back; that is tried, and one that is found is an error (ENOTRECOVERABLE).
 ///
 /// It is bare system calls and allocates nothing, so that a child may call it between fork and exec. It changes the
 /// calling thread alone, where the libc's functions change all of them: whoever executes the app in it leaves the others
@@ -64,12 +64,12 @@ pub(crate) fn become_user(user: &User) -> io::Result<()> {
         // SAFETY: the call takes plain integers.
         let back = unsafe { libc::syscall(libc::SYS_setresuid, u32::MAX, 0, u32::MAX) };
         if back == 0 {
-            return Err(io::Error::other("the way back to root stays open"));
+            return Err(io::Error::from_raw_os_error(libc::ENOTRECOVERABLE));
         }
     }
     match ids()? == ([uid; 3], [gid; 3]) {
         true => Ok(()),
-        false => Err(io::Error::other("the kernel changed other ids than it was told to")),
+        false => Err(io::Error::from_raw_os_error(libc::ENOTRECOVERABLE)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use crate::support::{CANARY, Server, Start, bundle, file, is_root, ok, program, variable};
+use crate::support::{CANARY, Scratch, Server, Start, bundle, ended, file, is_root, ok, program, variable};
 
 fn serving(files: Vec<chandlery_wire::BundleFile>) -> Server {
     let mut bundle = bundle();
@@ -186,4 +186,116 @@ fn dangerous_and_contradictory_variables_end_the_start_and_place_nothing() {
     let server = Server::unix(vec![ok(&bundle)]);
     let mut start = Start::at(&server.address).args(&["--allow-name=LD_PRELOAD", "--preserve", "PATH"]);
     assert_eq!(start.sh("echo $PATH").stdout, "/usr/bin:/bin\n");
+}
+
+fn names(directory: &std::path::Path) -> Vec<String> {
+    let listed = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = listed.map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_was_deleted_from_the_store_does_not_stay_in_the_directory() {
+    let sets = [vec![file("a", CANARY, 0o400), file("b", CANARY, 0o400)], vec![file("b", CANARY, 0o400)], Vec::new()];
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.secrets()).unwrap();
+    fs::write(scratch.secrets().join("foreign"), "x").unwrap();
+    let expected = [&["..placed", "a", "b", "foreign"][..], &["..placed", "b", "foreign"], &["foreign"]];
+    for (files, expected) in sets.into_iter().zip(expected) {
+        let server = serving(files);
+        let mut start = Start::at(&server.address).env("CHANDLERY_SECRETS_DIR", scratch.secrets());
+        assert_eq!(start.sh("true").code, 0);
+        assert_eq!(names(&scratch.secrets()), expected);
+    }
+}
+
+#[test]
+fn a_signal_takes_away_what_was_placed() {
+    let server = serving(vec![file("a", CANARY, 0o400), file("b", CANARY, 0o400)]);
+    for (made, watch) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut start = Start::at(&server.address).env("WAIT_HOSTS", "127.0.0.1:1").env("WAIT_TIMEOUT", "1m");
+        let secrets = start.scratch.secrets();
+        if !made {
+            fs::create_dir(&secrets).unwrap();
+        }
+        if watch {
+            start = start.args(&["--watch"]);
+        }
+        start = start.args(&["--", "/bin/true"]);
+        let child = start.command.spawn().unwrap();
+        while !secrets.join("b").exists() {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        let signalled = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(signalled.success());
+        assert_eq!(ended(child).code, 143);
+        assert!(if made { !secrets.exists() } else { names(&secrets).is_empty() }, "{:?}", names(&secrets));
+    }
+}
+
+/// Ids without an account: those of no test machine.
+const SOMEBODY: (&str, u32, u32) = ("54321:54322", 54321, 54322);
+
+#[test]
+fn the_app_runs_as_the_user_it_is_to_run_as() {
+    if !is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let (user, uid, gid) = SOMEBODY;
+    let (mut roots, mut groups) = (file("roots", CANARY, 0o440), file("groups", CANARY, 0o440));
+    (roots.uid, groups.gid) = (Some(0), Some(7));
+    let server = serving(vec![file("own", CANARY, 0o400), roots, groups]);
+    let script = "id -u; id -g; id -G; echo $HOME; cat $OWN_FILE; cat $ROOTS_FILE 2>/dev/null; cat $GROUPS_FILE";
+    let mut start = Start::at(&server.address).args(&["--user", user]).env("HOME", "/root");
+    let ended = start.sh(script);
+    assert_eq!(ended.stdout, format!("{uid}\n{gid}\n{gid}\n/\n{CANARY}{CANARY}"), "{}", ended.stderr);
+    let owner = |name: &str| {
+        let found = fs::metadata(start.scratch.secrets().join(name)).unwrap();
+        (found.uid(), found.gid())
+    };
+    // A file of somebody else's has not the app's group, which would let the app read it.
+    assert_eq!([owner("own"), owner("roots"), owner("groups")], [(uid, gid), (0, 0), (uid, 7)]);
+    let directory = fs::metadata(start.scratch.secrets()).unwrap();
+    assert_eq!((directory.uid(), directory.gid(), directory.mode() & 0o7777), (0, gid, 0o751));
+}
+
+#[test]
+fn a_start_that_fails_as_another_user_leaves_nothing() {
+    if !is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let server = serving(vec![file("a", CANARY, 0o400)]);
+    for (command, code) in [("/nowhere/app", 127), ("/etc/passwd", 126)] {
+        let mut start = Start::at(&server.address).args(&["--user", SOMEBODY.0, "--", command]);
+        start.run().failed(code, command);
+        assert!(!start.scratch.secrets().exists());
+    }
+    let mut start = Start::at(&server.address).args(&["--user", "nobody-of-that-name"]);
+    start.sh("echo ran").failed(2, "there is no user \"nobody-of-that-name\"");
+}
+
+/// What a start writes, by the kernel's own account: the value goes to a file in memory and nowhere else.
+#[test]
+fn a_value_is_written_to_memory_only() {
+    if !Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: strace is not installed");
+        return;
+    }
+    let server = serving(vec![file("a", CANARY, 0o400)]);
+    for more in [&["--verbose"][..], &["--watch"]] {
+        let start = Start::at(&server.address);
+        let mut traced = Command::new("strace");
+        traced.args(["-f", "-y", "-s", "4096", "-e", "trace=!read,readv,recvfrom,recvmsg,execve"]);
+        traced.arg(start.command.get_program()).args(more).args(["--", "/bin/true"]);
+        traced.env_clear().envs(start.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = traced.output().unwrap();
+        assert!(output.status.success());
+        let trace = String::from_utf8_lossy(&output.stderr).into_owned();
+        let with_value: Vec<_> = trace.lines().filter(|line| line.contains(CANARY)).collect();
+        assert_eq!(with_value.len(), 1, "{with_value:#?}");
+        assert!(with_value[0].contains("write(") && with_value[0].contains("</dev/shm/"), "{with_value:#?}");
+    }
 }

@@ -6,6 +6,7 @@ mod leaks;
 mod memory;
 mod nothing;
 mod refusals;
+mod swarm;
 mod users;
 
 use std::fs::{self, Permissions};
@@ -63,24 +64,21 @@ impl Ship {
         self.server.api().ok("PUT", &format!("/v1/entries/ship/production/{file}"), Some(&body));
     }
 
-    /// What every container gets: the binary, the socket, and the settings. For a test the token may stand in the
-    /// container's configuration; a real one is mounted.
-    fn common(&self) -> Vec<String> {
-        let binary = Program::StaticEntrypoint.path();
-        let mounts = [
-            format!("{}:/chandlery-entrypoint:ro", binary.display()),
-            format!("{}:/store:ro", self.folder.path().display()),
-        ];
-        let variables = [
-            "CHANDLERY_ADDR=unix:///store/chandlery.sock",
-            &format!("CHANDLERY_TOKEN={}", self.token),
-            "CHANDLERY_STACK=ship",
-            "CHANDLERY_ENVIRONMENT=production",
-            "CHANDLERY_SERVICE=app",
-        ];
-        let mounts = mounts.iter().flat_map(|mount| ["-v".to_owned(), mount.clone()]);
-        let variables = variables.iter().flat_map(|variable| ["-e".to_owned(), (*variable).to_owned()]);
-        mounts.chain(variables).chain(["--network".to_owned(), "none".to_owned()]).collect()
+    /// The binary and the socket.
+    fn mounts(&self) -> [String; 2] {
+        let (binary, folder) = (Program::StaticEntrypoint.path(), self.folder.path());
+        [format!("{}:/chandlery-entrypoint:ro", binary.display()), format!("{}:/store:ro", folder.display())]
+    }
+
+    /// The settings. For a test the token may stand in the container's configuration; a real one is mounted.
+    fn variables(&self) -> [String; 5] {
+        [
+            "CHANDLERY_ADDR=unix:///store/chandlery.sock".to_owned(),
+            format!("CHANDLERY_TOKEN={}", self.token),
+            "CHANDLERY_STACK=ship".to_owned(),
+            "CHANDLERY_ENVIRONMENT=production".to_owned(),
+            "CHANDLERY_SERVICE=app".to_owned(),
+        ]
     }
 
     /// `docker run` of the command behind the entrypoint; `options` are Docker's.
@@ -107,8 +105,10 @@ impl Ship {
     }
 
     fn docker(&self, first: &[&str], options: &[&str], command: &[&str]) -> Run {
-        let common = self.common();
-        let common: Vec<&str> = common.iter().map(String::as_str).collect();
+        let (mounts, variables) = (self.mounts(), self.variables());
+        let mounts = mounts.iter().flat_map(|mount| ["-v", mount]);
+        let variables = variables.iter().flat_map(|variable| ["-e", variable]);
+        let common: Vec<&str> = mounts.chain(variables).chain(["--network", "none"]).collect();
         docker(&[first, &common, options, &[self.images.shell.as_str()], command].concat())
     }
 }
