@@ -92,69 +92,63 @@ fn look_up(text: &str, passwd: &[u8], group: &[u8]) -> Result<User, Failure> {
             "write a name or a number, such as app, 999, app:www-data or 999:999",
         ));
     }
-    let account = accounts(passwd).find(|account| account.name == name.as_bytes());
-    let account = match (account, number(name)) {
-        (Some(account), _) => Some(account),
-        (None, Some(uid)) => accounts(passwd).find(|account| account.uid == uid),
-        (None, None) => return Err(unknown(name, "user", PASSWD)),
-    };
-    let uid = account.as_ref().map(|account| account.uid).or(number(name)).unwrap_or(NOBODY_AT_ALL);
-    let (gid, groups) = match (group_name, &account) {
+    let (mut accounts, groups) = (rows(passwd), rows(group));
+    accounts.retain(|account| account.rest.len() >= 3 && id(account.rest[0]).is_some());
+    // A name, even one that looks like a number; or else a number, which may have an account, too.
+    let account = named(&accounts, name);
+    let uid = account.map(|account| account.id).or(number(name)).ok_or_else(|| unknown(name, "user", PASSWD))?;
+    let account = account.or(accounts.iter().find(|account| account.id == uid));
+    let groups = match (group_name, account) {
         (Some(name), _) => {
-            let gid = entries(group).find(|(known, _, _)| *known == name.as_bytes()).map(|(_, gid, _)| gid);
-            let gid = gid.or(number(name)).ok_or_else(|| unknown(name, "group", GROUP))?;
-            (gid, vec![gid])
+            let gid = named(&groups, name).map(|group| group.id).or(number(name));
+            vec![gid.ok_or_else(|| unknown(name, "group", GROUP))?]
         }
-        (None, Some(account)) => (account.gid, memberships(account, group)),
         // Nobody says which group it is, and root's, which gosu would leave it, is not one to leave to anybody.
-        (None, None) => (uid, vec![uid]),
+        (None, None) => vec![uid],
+        (None, Some(account)) => memberships(account.name, id(account.rest[0]).unwrap_or(uid), &groups),
     };
-    let home = account.map(|account| account.home).filter(|home| !home.is_empty());
-    Ok(User { uid, gid, groups, home: OsStr::from_bytes(home.unwrap_or(NO_HOME.as_bytes())).to_owned() })
+    let home = account.map(|account| account.rest[2]).filter(|home| !home.is_empty());
+    let home = OsStr::from_bytes(home.unwrap_or(NO_HOME.as_bytes())).to_owned();
+    Ok(User { uid, gid: groups[0], groups, home })
 }
 
-fn memberships(account: &Account<'_>, group: &[u8]) -> Vec<u32> {
-    let mut groups = vec![account.gid];
-    for (_, gid, members) in entries(group) {
-        let member = members.split(|c| *c == b',').any(|member| member.trim_ascii() == account.name);
-        if member && !groups.contains(&gid) && groups.len() < MOST_GROUPS {
-            groups.push(gid);
+/// The groups of a user: its own, and those that list it.
+fn memberships(user: &[u8], own: u32, all: &[Row<'_>]) -> Vec<u32> {
+    let mut groups = vec![own];
+    for group in all {
+        let members = group.rest.first().copied().unwrap_or_default();
+        let member = members.split(|c| *c == b',').any(|member| member.trim_ascii() == user);
+        if member && !groups.contains(&group.id) && groups.len() < MOST_GROUPS {
+            groups.push(group.id);
         }
     }
     groups
 }
 
-/// A line of /etc/passwd: passwd(5).
-struct Account<'a> {
+/// A line of /etc/passwd (passwd(5): group, comment, home and shell follow) or /etc/group (group(5): members follow).
+struct Row<'a> {
     name: &'a [u8],
-    uid: u32,
-    gid: u32,
-    home: &'a [u8],
+    id: u32,
+    rest: Vec<&'a [u8]>,
 }
 
-/// The lines that are accounts. All others say nothing, as in every C library: comments, NIS's `+`, what was cut short.
-fn accounts(passwd: &[u8]) -> impl Iterator<Item = Account<'_>> {
-    passwd.split(|c| *c == b'\n').filter_map(|line| {
+/// The lines with a name and a number. All others say nothing, as in every C library: comments, NIS's `+`, what was cut
+/// short.
+fn rows(text: &[u8]) -> Vec<Row<'_>> {
+    let mut rows = Vec::new();
+    for line in text.split(|c| *c == b'\n') {
         let mut fields = line.split(|c| *c == b':');
-        let (name, _password) = (fields.next()?, fields.next()?);
-        let (uid, gid) = (id(fields.next()?)?, id(fields.next()?)?);
-        let (_comment, home) = (fields.next()?, fields.next()?);
-        is_name(name).then_some(Account { name, uid, gid, home })
-    })
+        let (name, _password) = (fields.next().unwrap_or_default(), fields.next());
+        let is_name = !matches!(name.first(), None | Some(b'#' | b'+' | b'-'));
+        if let Some(id) = fields.next().and_then(id).filter(|_| is_name) {
+            rows.push(Row { name, id, rest: fields.collect() });
+        }
+    }
+    rows
 }
 
-/// The lines of /etc/group that are groups: name, number and members. group(5).
-fn entries(group: &[u8]) -> impl Iterator<Item = (&[u8], u32, &[u8])> {
-    group.split(|c| *c == b'\n').filter_map(|line| {
-        let mut fields = line.split(|c| *c == b':');
-        let (name, _password) = (fields.next()?, fields.next()?);
-        let (gid, members) = (id(fields.next()?)?, fields.next().unwrap_or_default());
-        is_name(name).then_some((name, gid, members))
-    })
-}
-
-fn is_name(name: &[u8]) -> bool {
-    !name.is_empty() && !name.starts_with(b"#") && !name.starts_with(b"+") && !name.starts_with(b"-")
+fn named<'a>(rows: &'a [Row<'a>], name: &str) -> Option<&'a Row<'a>> {
+    rows.iter().find(|row| row.name == name.as_bytes())
 }
 
 fn id(field: &[u8]) -> Option<u32> {
@@ -163,7 +157,7 @@ fn id(field: &[u8]) -> Option<u32> {
 
 /// A number and nothing around it.
 fn number(text: &str) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    let digits = text.bytes().all(|c| c.is_ascii_digit());
     text.parse().ok().filter(|number| digits && *number != NOBODY_AT_ALL)
 }
 

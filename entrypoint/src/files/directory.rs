@@ -35,7 +35,9 @@ pub(super) struct Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        sys::remove_all(&self.removals());
+        let mut removals = Vec::new();
+        self.removals(&mut removals);
+        sys::remove_all(&removals);
     }
 }
 
@@ -66,20 +68,27 @@ impl Directory {
     pub(super) fn mount(&mut self, megabytes: usize) -> io::Result<()> {
         sys::mount_tmpfs(&self.handle, megabytes)?;
         self.mounted = true;
-        let opened = open(&self.path);
-        if opened.is_err() {
-            self.mounted = false;
-            sys::remove_all(&sys::c_string(&self.path).ok().map(Removal::of_mount).into_iter().collect::<Vec<_>>());
+        match open(&self.path) {
+            Ok(opened) => self.handle = Rc::new(opened),
+            Err(error) => {
+                self.mounted = false;
+                sys::remove_all(&[Removal::of_mount(sys::c_string(&self.path)?)]);
+                return Err(error);
+            }
         }
-        self.handle = Rc::new(opened?);
         Ok(())
     }
 
-    /// What undoes the making of the directory, and the mount.
-    pub(super) fn removals(&self) -> Vec<Removal> {
-        let path = |wanted: bool| sys::c_string(&self.path).ok().filter(|_| wanted);
-        let mount = path(self.mounted).map(Removal::of_mount);
-        mount.into_iter().chain(path(self.made).map(Removal::of_path)).collect()
+    /// Adds what undoes the mount, and the making of the directory.
+    pub(super) fn removals(&self, all: &mut Vec<Removal>) {
+        if let Ok(path) = sys::c_string(&self.path) {
+            if self.mounted {
+                all.push(Removal::of_mount(path.clone()));
+            }
+            if self.made {
+                all.push(Removal::of_path(path));
+            }
+        }
     }
 
     /// Closes the directory to others and makes sure that it is closed. What else is in one that is `shared` stays

@@ -89,9 +89,11 @@ impl Ground {
         outcome.map_err(|error| place.cannot("..data", &error))
     }
 
-    pub(super) fn removals(&self) -> Vec<Removal> {
-        let home = self.apart().then(|| self.home.removals());
-        home.into_iter().flatten().chain(self.directory.removals()).collect()
+    pub(super) fn removals(&self, all: &mut Vec<Removal>) {
+        if self.apart() {
+            self.home.removals(all);
+        }
+        self.directory.removals(all);
     }
 }
 

@@ -49,9 +49,6 @@ pub(crate) fn place<'a>(
     config: &'a Config,
     user: Option<&'a User>,
 ) -> Result<Placed<'a>, Failure> {
-    if config.watch.is_some() {
-        return Sets::first(files, config, user).map(Placed::Sets);
-    }
     let place = Place { config, user, files };
     let _held = sys::hold_signals();
     if files.is_empty() {
@@ -64,7 +61,7 @@ pub(crate) fn place<'a>(
     }
     let names = plain_files(&ground.directory, &place)?;
     let mut removals = names.removals();
-    removals.extend(ground.removals());
+    ground.removals(&mut removals);
     sys::remove_at_end(removals);
     Ok(Placed::Plain(names))
 }

@@ -173,8 +173,8 @@ impl Placed {
     /// What takes all of it away, in the order in which it is dropped.
     fn removals(&self) -> Vec<Removal> {
         let mut all = self.links.removals();
-        all.extend(self.current.removals());
-        all.extend(self.ground.removals());
+        self.current.removals(&mut all);
+        self.ground.removals(&mut all);
         all
     }
 }
@@ -237,7 +237,9 @@ struct Set {
 
 impl Drop for Set {
     fn drop(&mut self) {
-        sys::remove_all(&self.removals());
+        let mut removals = Vec::new();
+        self.removals(&mut removals);
+        sys::remove_all(&removals);
     }
 }
 
@@ -285,13 +287,13 @@ impl Set {
         link(&self.ground.directory.handle, &target, name)
     }
 
-    fn removals(&self) -> Vec<Removal> {
-        let within = |file: &CString| {
+    fn removals(&self, all: &mut Vec<Removal>) {
+        let home = &self.ground.home.handle;
+        for file in &self.files {
             let path = [self.name().to_bytes(), b"/", file.to_bytes()].concat();
-            Removal::of_file(&self.ground.home.handle, CString::new(path).unwrap_or_default())
-        };
-        let directory = Removal::of_directory(&self.ground.home.handle, self.name());
-        self.files.iter().map(within).chain([directory]).collect()
+            all.push(Removal::of_file(home, CString::new(path).unwrap_or_default()));
+        }
+        all.push(Removal::of_directory(home, self.name()));
     }
 }
 
