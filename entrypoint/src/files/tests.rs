@@ -1,5 +1,5 @@
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use chandlery_wire::{EntryName, Layer, Mode, Origin, Value};
@@ -156,9 +156,12 @@ fn a_directory_that_is_not_fit_is_refused() {
     fs::write(scratch.0.join("file"), "").unwrap();
     assert!(failure_text(&[file("a", 0o400)], &scratch.0.join("file")).contains("is not a directory"));
     assert!(failure_text(&[file("a", 0o400)], &scratch.0.join("no/parent")).contains("cannot be made"));
-    let disk = failure_text(&[file("a", 0o400)], Path::new("/var/lib/chandlery-unit"));
-    assert!(disk.contains("not in memory") && disk.contains(":mode=0700,size=1m"), "{disk}");
-    assert!(!Path::new("/var/lib/chandlery-unit").exists());
+    // In a container there would be memory to link to.
+    if fs::metadata("/proc/self/ns/ipc").unwrap().ino() == 0xEFFF_FFFF {
+        let disk = failure_text(&[file("a", 0o400)], Path::new("/var/lib/chandlery-unit"));
+        assert!(disk.contains("not in memory") && disk.contains(":mode=0700,size=1m"), "{disk}");
+        assert!(!Path::new("/var/lib/chandlery-unit").exists());
+    }
     assert!(place(&[], &config(&scratch.0.join("no/parent")), None).is_ok(), "no files, no directory needed");
 }
 

@@ -91,6 +91,46 @@ fn a_set_that_cannot_be_placed_leaves_the_old_one_and_nothing_else() {
     assert_eq!(fs::read_link(path.join("..data")).unwrap(), Path::new("..set-3"));
 }
 
+/// A tmpfs of 1 MiB, until the test ends.
+struct Small<'a>(&'a Path);
+
+impl<'a> Small<'a> {
+    /// `None` for who may not mount.
+    fn mount(path: &'a Path) -> Option<Self> {
+        sys::mount_tmpfs(&fs::File::open(path).unwrap(), 1).ok().map(|()| Self(path))
+    }
+}
+
+impl Drop for Small<'_> {
+    fn drop(&mut self) {
+        sys::remove_all(&[sys::Removal::of_mount(sys::c_string(self.0).unwrap())]);
+    }
+}
+
+#[test]
+fn a_full_memory_takes_no_set_in_part_and_does_not_block_the_way_back() {
+    let scratch = Scratch::new("full");
+    let (path, config) = (scratch.secrets(), config(&scratch.secrets()));
+    fs::create_dir(&path).unwrap();
+    let Some(_small) = Small::mount(&path) else {
+        println!("skipped: only root can mount");
+        return;
+    };
+    let mut sets = Sets::first(&set(&["a", "b"], 1), &config, None).unwrap();
+    let before = scratch.names();
+    let large = BundleFile { value: Value::new("x".repeat(2 << 20)), ..file("c", 0o400) };
+    let failure = sets.switch(&[file("a", 0o400), large]).unwrap_err().text();
+    assert!(failure.contains("is full: there is no room for the file c"), "{failure}");
+    assert_eq!((scratch.names(), seen(&path).0), (before, pairs(&["a", "b"], 1)));
+
+    sets.switch(&set(&["b", "d"], 2)).unwrap();
+    let filled = fs::write(path.join("filler"), "x".repeat(2 << 20)).unwrap_err();
+    assert_eq!(filled.kind(), std::io::ErrorKind::StorageFull);
+    sets.back().unwrap();
+    fs::remove_file(path.join("filler")).unwrap();
+    assert_eq!(seen(&path).0, pairs(&["a", "b"], 1));
+}
+
 #[test]
 fn what_earlier_starts_left_goes_and_what_is_not_ours_stays() {
     let scratch = Scratch::new("earlier");
