@@ -81,6 +81,14 @@ impl Ship {
         ]
     }
 
+    /// What every container gets, as options of `docker run`.
+    fn common(&self) -> Vec<String> {
+        let mounts = self.mounts().map(|mount| ["-v".to_owned(), mount]);
+        let variables = self.variables().map(|variable| ["-e".to_owned(), variable]);
+        let network = ["--network", "none"].map(str::to_owned);
+        mounts.into_iter().chain(variables).flatten().chain(network).collect()
+    }
+
     /// `docker run` of the command behind the entrypoint; `options` are Docker's.
     fn run(&self, options: &[&str], command: &[&str]) -> Output {
         let command = [&["--"], command].concat();
@@ -105,10 +113,8 @@ impl Ship {
     }
 
     fn docker(&self, first: &[&str], options: &[&str], command: &[&str]) -> Run {
-        let (mounts, variables) = (self.mounts(), self.variables());
-        let mounts = mounts.iter().flat_map(|mount| ["-v", mount]);
-        let variables = variables.iter().flat_map(|variable| ["-e", variable]);
-        let common: Vec<&str> = mounts.chain(variables).chain(["--network", "none"]).collect();
+        let common = self.common();
+        let common: Vec<&str> = common.iter().map(String::as_str).collect();
         docker(&[first, &common, options, &[self.images.shell.as_str()], command].concat())
     }
 }
