@@ -216,3 +216,68 @@ fn what_cannot_be_imported_is_a_fault_and_writes_nothing() {
     let nothing = seed.run(&["stack", "import", "--yes", "-f", "gone.yml"]).fails();
     assert_eq!(nothing.code(), 7, "{nothing}");
 }
+
+/// A `docker` that knows the images' configuration and compose's version, and writes down how it was called.
+const DOCKER: &str = r#"#!/bin/sh
+case "$*" in
+"compose version --short") echo 2.30.1 ;;
+"image inspect"*) echo '{"Entrypoint":["/ep"],"Cmd":["run","$x"],"User":"","Healthcheck":null}' ;;
+*)
+    for word; do
+        echo "$word"
+        case $word in *override.yml) cat "$word" >override.seen ;; esac
+    done >called
+    env >>called
+    exit 17
+    ;;
+esac
+"#;
+
+#[test]
+fn compose_2_gets_its_dialect_and_its_options_and_its_exit_code_comes_back() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let seed = Seed::new();
+    seed.write(
+        "compose.yaml",
+        "services:\n  app:\n    image: x\n    env_file: gone.env\n    environment: {KEY: \"${KEY:?}\", A: 1}\n    secrets: [pw]\nsecrets: {pw: {file: gone}}\n",
+    );
+    seed.write("docker", DOCKER);
+    seed.write("entrypoint", "");
+    let project = seed.server.project();
+    fs::set_permissions(project.join("docker"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let run = |args: &[&str]| {
+        let path = format!("{}:/usr/bin:/bin", project.display());
+        let run = seed.run(&[&["stack"], args].concat()).env("PATH", path).env("XDG_STATE_HOME", project.join("state"));
+        run.env("CHANDLERY_TOKEN", seed.server.admin_token()).env("CHANDLERY_ENTRYPOINT", project.join("entrypoint"))
+    };
+    let up = ["up", "-p", "p1", "--profile", "x", "--detach", "--wait"];
+    let refused = run(&up).fails();
+    assert_eq!(refused.code(), 5, "nothing is declared: {refused}");
+    seed.run(&["init", "simpleapp", "--services", "app"]).ok();
+    let refused = run(&up).fails();
+    assert_eq!(refused.code(), 1, "{refused}");
+    assert!(refused.stderr.contains("KEY") && refused.stderr.contains("pw"), "{refused}");
+    assert!(!project.join("called").exists(), "compose is not called for what would not start");
+    seed.run(&["set", "KEY", "-", "--for", "app"]).stdin("k").ok();
+    seed.run(&["set", "pw", "-", "--file", "--for", "app"]).stdin("p").ok();
+
+    let ended = seed.heard(run(&up).output());
+    assert_eq!(ended.code(), 17, "{ended}");
+    let called = fs::read_to_string(project.join("called")).expect("docker was called");
+    let words: Vec<&str> = called.lines().collect();
+    let file = format!("{}/state/chandlery/stacks/p1/override.yml", project.display());
+    let expected =
+        ["compose", "-p", "p1", "--profile", "x", "-f", "compose.yaml", "-f", &file, "up", "--detach", "--wait"];
+    assert_eq!(words[..expected.len()], expected);
+    assert!(words.contains(&"KEY=given-by-chandlery"), "{called}");
+    assert!(!called.contains(seed.server.admin_token()), "our token is no business of compose's");
+    let rendered = fs::read_to_string(project.join("override.seen")).expect("it was there when compose was called");
+    for part in ["secrets: !reset []", "env_file: !reset []", "- \"/ep\"", "- \"$$x\"", "KEY: \"\""] {
+        assert!(rendered.contains(part), "{part} is not in {rendered}");
+    }
+    let misplaced = run(&["up", "--detach", "-f", "compose.yaml"]).fails();
+    assert_eq!(misplaced.code(), 2, "{misplaced}");
+    let socket = run(&["render", "--identity", "socket"]).ok();
+    assert!(socket.text().contains("/run/chandlery/server:ro") && !socket.text().contains("TOKEN"), "{socket}");
+}

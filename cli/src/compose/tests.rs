@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::service::{Command, Mounted};
@@ -250,4 +251,32 @@ fn no_debug_shows_a_value() {
         &[],
     );
     assert!(!format!("{:?}", desk.load(&["c.yml"]).unwrap()).contains("s3cret"));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "[\\PC\n\t]{0,120}", yaml in "[a-c:{}\\[\\],&*!<>|\"' \n$?#-]{0,80}") {
+        for text in [&text, &yaml] {
+            let lookup = |name: &str| (name.len() % 2 == 0).then(|| "x".to_owned());
+            drop(interpolate::resolve(text, &lookup));
+            drop(words::split(text));
+            drop(guess::why_secret(text, text.as_bytes()));
+            let shell = BTreeMap::new();
+            let files = Files { files: vec!["c.yml".into()], ..Files::default() };
+            let whole = format!("services:\n  a:\n    environment: {text}\n");
+            for file in [text.as_str(), &whole] {
+                drop(load(&files, &World { shell: &shell, read: &|_: &Path| Ok(Zeroizing::new(file.as_bytes().to_vec())) }));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_emitted_reads_as_the_same(text in "\\PC{0,40}") {
+        let at = Place { file: "f".into(), line: 1 };
+        let map = Node::new(yaml::Kind::Map(vec![("k".to_owned(), Node::text(text.as_str(), &at))]), &at);
+        let mut back = yaml::read(&emit(&map), &at.file).unwrap();
+        back = Node::new(yaml::Kind::Map(vec![("services".to_owned(), back)]), &at);
+        interpolate::tree(&mut back, &|_: &str| None, &mut Vec::new(), &mut Vec::new());
+        prop_assert_eq!(back.get("services").unwrap().get("k").unwrap().as_str(), Some(text.as_str()));
+    }
 }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 
 use super::super::{Files, World, emit, load, yaml};
