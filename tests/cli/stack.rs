@@ -1,9 +1,10 @@
 //! `stack import` and `stack check` on a real server, with the compose files that people have.
 
 use std::fs;
+use std::path::Path;
 
 use chandlery_tests::stacks::folder;
-use chandlery_tests::{Canaries, Output, Run, Server};
+use chandlery_tests::{Canaries, Output, Run, Server, skip};
 use serde_json::Value;
 
 /// The first team's file as they published it, with passwords that only this run knows.
@@ -280,4 +281,83 @@ fn compose_2_gets_its_dialect_and_its_options_and_its_exit_code_comes_back() {
     assert_eq!(misplaced.code(), 2, "{misplaced}");
     let socket = run(&["render", "--identity", "socket"]).ok();
     assert!(socket.text().contains("/run/chandlery/server:ro") && !socket.text().contains("TOKEN"), "{socket}");
+}
+
+/// What docker-compose itself makes of the files; `None` where there is no docker-compose 1, or no Python to read its answer.
+fn config(folder: &Path, files: &[&str]) -> Option<Value> {
+    let files = files.iter().flat_map(|file| ["-f", file]);
+    let run = |program: &str| Run::new("/usr/bin/env").args([program]).current_dir(folder).env("A", "shell");
+    if !run("docker-compose").args(["version", "--short"]).output().text().starts_with("1.") {
+        return None;
+    }
+    let answer = run("docker-compose").args(files).args(["config"]).ok();
+    let script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.stdin)))";
+    let json = run("python3").args(["-c", script]).stdin(answer.stdout).output();
+    (json.code() == 0).then(|| json.json())
+}
+
+#[test]
+fn docker_compose_itself_reads_the_same() {
+    let seed = Seed::new();
+    let folder = seed.server.project();
+    seed.write(
+        "base.yml",
+        r#"
+version: '3.7'
+x-a: &a {L1: "x", L2: y}
+services:
+    root: {image: x, environment: [R=1, S=1]}
+    a:
+        extends: {service: root}
+        env_file: [one.env, two.env]
+        environment: {S: own}
+    b:
+        image: x
+        environment:
+            <<: *a
+            L2: z
+            N1: 0123
+            N2: 1.10
+            N4: 0x1F
+            N5: -5
+            N6: 1_000
+            N7: 3.0
+            T3: "yes"
+            D1: $A
+            D2: ${A}$$A
+            D3: ${NO:-d:e}
+            D4: ${EMPTY-d}${EMPTY:-e}
+            D5: "${A:?x}"
+            D6: ${Q}|${W}|${SINGLE}
+    c:
+        image: x
+        environment: ["A=b=c", "A", "E=", 'F="q"', "G=${A} x"]
+"#,
+    );
+    seed.write("over.yml", "version: '3.7'\nservices: {a: {env_file: three.env, environment: [T=2]}, c: {environment: {E: over, H: $Q}}}\n");
+    seed.write(".env", "A=dotenv\nEMPTY=\nQ=\"a # b\"\nW=  spaced out  # c\nSINGLE='x y'\n");
+    seed.write(
+        "one.env",
+        "# c\nV=1\nW=one\nexport X = y z # c\nDOUBLE=\"a\\nb\"\nMULTI='l1\nl2'\nB=${V}-${A}\n\nHASH=a#b\nEQ=x=y==\n",
+    );
+    seed.write("two.env", "W=two\nS=file\n");
+    seed.write("three.env", "V=3\nEMPTY=\n");
+    let files = ["base.yml", "over.yml"];
+    let Some(theirs) = config(&folder, &files) else {
+        return skip("docker_compose_itself_reads_the_same", "no docker-compose 1");
+    };
+    let args = ["stack", "import", "--yes", "-f", files[0], "-f", files[1]];
+    seed.run(&args).env("A", "shell").ok();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned).replace("$$", "$");
+    let mut compared = 0;
+    for (service, said) in theirs["services"].as_object().expect("services") {
+        let ours = seed.run(&["export", "--format", "json", "--service", service]).ok().json();
+        let variables = said["environment"].as_object().expect("variables");
+        for (name, value) in variables {
+            assert_eq!(ours[name].as_str(), Some(text(value).as_str()), "{service}.{name}");
+            compared += 1;
+        }
+        assert_eq!(ours.as_object().map(serde_json::Map::len), Some(variables.len()), "{service}");
+    }
+    assert!(compared >= 30, "{compared} values were compared");
 }

@@ -257,7 +257,7 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "[\\PC\n\t]{0,120}", yaml in "[a-c:{}\\[\\],&*!<>|\"' \n$?#-]{0,80}") {
         for text in [&text, &yaml] {
-            let lookup = |name: &str| (name.len() % 2 == 0).then(|| "x".to_owned());
+            let lookup = |name: &str| name.len().is_multiple_of(2).then(|| "x".to_owned());
             drop(interpolate::resolve(text, &lookup));
             drop(words::split(text));
             drop(guess::why_secret(text, text.as_bytes()));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chandlery_wire::Value;
 
 use super::interpolate::{Lookup, Met, Use};
-use super::yaml::{Kind, Node};
+use super::yaml::{Kind, Node, is_sexagesimal};
 use super::{Fault, Place, World, dotenv};
 
 /// A variable of a service, and what the files give it.
@@ -121,10 +121,12 @@ impl Reader<'_> {
             return None;
         };
         if text != scalar.text {
-            self.notes.push(format!(
-                "{at}: {name} is written without quotes and is a number or a boolean to YAML; compose prints it another way \
-                 than it is written, and so it is taken. Quotes keep it as it stands"
-            ));
+            let what = "without quotes is a number or a boolean to YAML: taken as compose prints it; quotes keep it as it stands";
+            self.notes.push(format!("{at}: {name} {what}"));
+        }
+        if scalar.plain && is_sexagesimal(&text) {
+            let what = "is a number to base 60 to docker-compose 1 and a text to Compose 2: taken as it stands";
+            self.notes.push(format!("{at}: {name} {what}"));
         }
         Some(Variable { name, given: Given::Value(Value::new(text)), at, uses: scalar.uses.clone() })
     }

@@ -151,6 +151,17 @@ impl Node {
     }
 }
 
+/// Whether YAML 1.1, and so docker-compose 1, takes a text without quotes for a number to base 60: `12:30`.
+pub(super) fn is_sexagesimal(text: &str) -> bool {
+    let mut parts = text.split(':');
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+    let head = parts.next().is_some_and(|part| digits(part.trim_start_matches(['-', '+'])) && !part.starts_with('0'));
+    let tail: Vec<&str> = parts.collect();
+    let below_sixty =
+        |part: &&str| digits(part) && part.len() <= 2 && part.parse::<u8>().is_ok_and(|number| number < 60);
+    head && !tail.is_empty() && tail.iter().all(below_sixty)
+}
+
 /// What compose prints for a number or boolean that is written without quotes; `None` for a text.
 fn number(text: &str) -> Option<String> {
     if matches!(text, "True" | "TRUE" | "False" | "FALSE") {
@@ -176,7 +187,17 @@ fn number(text: &str) -> Option<String> {
     let value = plain.parse::<f64>().ok().filter(|value| float && value.is_finite())?;
     // 1.0 is one thing to docker-compose and another to Compose 2; what is written is the better guess.
     let whole = plain.strip_suffix(".0").is_some_and(|whole| whole == value.to_string());
-    Some(if whole { format!("{sign}{plain}") } else { format!("{sign}{value}") })
+    Some(match () {
+        () if whole => format!("{sign}{plain}"),
+        // Both composes print so small and so large a number with an exponent of two digits.
+        () if value != 0.0 && !(1e-4..1e21).contains(&value) => {
+            let text = format!("{value:e}");
+            let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            let (minus, exponent) = exponent.strip_prefix('-').map_or(("+", exponent), |rest| ("-", rest));
+            format!("{sign}{digits}e{minus}{exponent:0>2}")
+        }
+        () => format!("{sign}{value}"),
+    })
 }
 
 /// Reads one document.
@@ -431,6 +452,9 @@ mod tests {
             ("0x1F", "31"),
             ("1.10", "1.1"),
             ("3.0", "3.0"),
+            ("0.00001", "1e-05"),
+            ("1.5e22", "1.5e+22"),
+            ("0.0", "0.0"),
             ("1_000", "1000"),
             ("True", "true"),
             ("yes", "yes"),
