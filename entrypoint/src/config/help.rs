@@ -27,7 +27,7 @@ Every option has a variable, and beats it. No CHANDLERY_ variable reaches the ap
   --region NAME        CHANDLERY_REGION       where the environment has regions
   --node NAME          CHANDLERY_NODE         the machine, whose region the server knows: {{.Node.Hostname}}
   --service NAME       CHANDLERY_SERVICE      which service of the stack this is
-  --secrets-dir PATH   CHANDLERY_SECRETS_DIR  where files are placed [/run/secrets]
+  --secrets-dir PATH   CHANDLERY_SECRETS_DIR  where files are placed, in memory [/run/secrets]
   --timeout TIME       CHANDLERY_TIMEOUT      for the fetch with all its tries [30s]; 500ms, 5s, 2m
   --user NAME[:GROUP]  CHANDLERY_USER         run the app as this user; names or numbers
   --allow-disk         CHANDLERY_ALLOW_DISK   place files though the directory is not in memory
