@@ -35,6 +35,8 @@ fn docker_exec_gets_the_app_s_environment() {
         &[&tmpfs[..], &["--init"]].concat(),
         &[&tmpfs[..], &["-e", "CHANDLERY_USER=999"]].concat(),
         &[&tmpfs[..], &["--init", "-e", "CHANDLERY_USER=mysql"]].concat(),
+        &[&tmpfs[..], &["-e", "CHANDLERY_WATCH=1"]].concat(),
+        &[&tmpfs[..], &["--init", "-e", "CHANDLERY_WATCH=1", "-e", "CHANDLERY_USER=999"]].concat(),
         &[&hardened[..], &nobody_s].concat(),
         &[&hardened[..], &nobody_s, &["--init"]].concat(),
     ] {
