@@ -139,7 +139,7 @@ impl Config {
             allow_disk: settings.switch("CHANDLERY_ALLOW_DISK")?,
             user: settings.text("CHANDLERY_USER")?.map(|(user, _)| user.to_owned()),
             allowed_names: settings.list("CHANDLERY_ALLOW_NAMES")?,
-            preserved: settings.list("CHANDLERY_PRESERVE")?,
+            preserved: preserved(&settings)?,
             pristine: settings.switch("CHANDLERY_PRISTINE")?,
             expand_files: settings.parse("CHANDLERY_EXPAND_FILES", expand::parse)?.unwrap_or(ExpandFiles::Nothing),
             watch: lasting::watch(&settings)?,
@@ -206,6 +206,18 @@ fn node(text: &str) -> Result<NodeName, Wrong> {
     let hint =
         "write the machine's host name as `chandlery node list` shows it, or CHANDLERY_NODE: \"{{.Node.Hostname}}\"";
     NodeName::parse(text).map_err(|error| (error.to_string(), hint.to_owned()))
+}
+
+/// Names of ours would never be kept, whoever asks for it.
+fn preserved(settings: &Settings<'_>) -> Result<Vec<String>, Failure> {
+    let names = settings.list("CHANDLERY_PRESERVE")?;
+    match names.iter().find(|name| name.starts_with(PREFIX)) {
+        None => Ok(names),
+        Some(name) => Err(usage(
+            format!("--preserve: no variable of this program's own reaches the app, and {name} is one"),
+            "take it out of the list; what the app needs of it, set under another name",
+        )),
+    }
 }
 
 /// What is wrong with a text, and what to do about it; the setting's name goes before it.

@@ -95,11 +95,15 @@ fn a_typo_is_an_error_that_names_its_place() {
         ("CHANDLERY_FINGERPRINT", "sha256:12"),
         ("CHANDLERY_CACERT", "/nowhere/ca.pem"),
         ("CHANDLERY_PRESERVE", "A,,B"),
+        ("CHANDLERY_EXPAND_FILES", "A,,B"),
+        ("CHANDLERY_CACHE", "/var/cache"),
+        ("CHANDLERY_CACHE", "copies"),
         ("CHANDLERY_ALLOW_NAMES", "LD PRELOAD"),
     ] {
         let text = fault(&["--", "app"], &[(name, value)]);
         assert!(text.contains(name) && text.lines().count() == 2, "{text}");
     }
+    assert!(fault(&["--preserve", "A,CHANDLERY_TOKEN", "--", "app"], &[]).contains("CHANDLERY_TOKEN"));
     assert!(fault(&["--timeout", "5sec", "--", "app"], &[]).contains("--timeout"));
     assert!(fault(&["--colour", "--", "app"], &[]).contains("--colour"));
     assert!(fault(&["--stack"], &[]).contains("--stack"));
