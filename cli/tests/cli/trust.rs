@@ -46,6 +46,9 @@ impl Authority {
         let address = format!("https://{}", listener.local_addr().unwrap());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                // As the server does. Else an answer may still wait for the client's acknowledgement when the connection is
+                // closed with a body unread, and is thrown away.
+                stream.set_nodelay(true).unwrap();
                 let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
                 let mut stream = StreamOwned::new(connection, stream);
                 serve(&mut stream);
