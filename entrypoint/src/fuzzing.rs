@@ -55,6 +55,11 @@ pub fn wait_variables(data: &[u8]) {
     while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
         variables.push((format!("WAIT_{}", String::from_utf8_lossy(name)), OsStr::from_bytes(value)));
     }
+    // The old names are told of on stderr, each time.
+    let ours = variables.iter().filter(|(name, _)| !name.ends_with("_HOSTS") && name != "WAIT_HOSTS_TIMEOUT");
+    let ours: Vec<(OsString, OsString)> = ours.map(|(name, value)| (name.into(), OsString::from(value))).collect();
+    let command = wait::compat::fuzz_variables(&ours);
+    assert!(command.is_err() || command.is_ok_and(|words| words.iter().all(|word| !word.as_bytes().contains(&0))));
     let find = |name: &str| variables.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
     let said = match wait::Plan::read(&find, &[]) {
         Ok(plan) => plan.fuzz_shown(),

@@ -189,5 +189,11 @@ fn number(time: Duration) -> String {
     }
 }
 
+/// What the drop-in makes of these variables: its command, or what it says is wrong.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_variables(variables: &[(OsString, OsString)]) -> Result<Vec<OsString>, Failure> {
+    Order::read(Arguments::parse(std::iter::empty())?, variables).map(|order| order.command)
+}
+
 #[cfg(test)]
 mod tests;
