@@ -38,6 +38,12 @@ Every option has a variable, and beats it. No CHANDLERY_ variable reaches the ap
                                               /run/secrets, or these names wherever they point
   --cache DIR          CHANDLERY_CACHE        keep a sealed copy of the bundle here, for when the server is away
   --cache-max-age AGE  CHANDLERY_CACHE_MAX_AGE  how old a copy may be [24h]; 12h, 7d
+  --watch              CHANDLERY_WATCH        stay as the app's parent, and switch the files when the bundle changes
+  --on-change WHAT     CHANDLERY_ON_CHANGE    and then: signal:HUP, restart, exec:COMMAND, or none [none]
+  --splay TIME         CHANDLERY_SPLAY        both at a random moment within this time [0]
+  --health URL         CHANDLERY_HEALTH       what has to be ready after a restart; if not, the old set comes back
+  --health-timeout TIME CHANDLERY_HEALTH_TIMEOUT  within this time [30s]; without --health it has to stay up so long [5s]
+  --stop-timeout TIME  CHANDLERY_STOP_TIMEOUT between SIGTERM and SIGKILL of a restart [10s]
   --verbose            CHANDLERY_VERBOSE      say on stderr where each value came from
   --format json        CHANDLERY_LOG_FORMAT   progress as lines of JSON
   --explain                                   show what a start would get, secrets masked, and start nothing

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -55,20 +54,20 @@ impl<'a> Connector<'a> {
         let limits = Limits { deadline, patience: PATIENCE + hold };
         match self {
             Self::Tls(endpoint, name, client) => {
-                let mut socket = Socket::Tcp(connect(endpoint, deadline, |_| true)?, limits);
+                let mut socket = Socket { stream: connect(endpoint, deadline, |_| true)?, limits };
                 let connection = ClientConnection::new(Arc::clone(client), name.clone());
                 let mut connection = connection.map_err(io::Error::other)?;
                 talk(&mut rustls::Stream::new(&mut connection, &mut socket))
             }
             // `localhost` is what the image's resolver makes of it: the address decides whether it is this machine.
             Self::Loopback(endpoint) => {
-                let socket = connect(endpoint, deadline, |address| address.is_loopback())?;
-                talk(&mut Socket::Tcp(socket, limits))
+                let stream = connect(endpoint, deadline, |address| address.is_loopback())?;
+                talk(&mut Socket { stream, limits })
             }
             Self::Unix(path) => {
-                let path = path.to_path_buf();
-                let connected = within(deadline, move || UnixStream::connect(path))?;
-                talk(&mut Socket::Unix(connected, limits))
+                let stream = sys::begin_connect_unix(path)?;
+                stream.set_nonblocking(false)?;
+                talk(&mut Socket { stream, limits })
             }
         }
     }
@@ -103,7 +102,7 @@ fn resolve(endpoint: &Endpoint, deadline: Instant) -> io::Result<Vec<SocketAddr>
 }
 
 /// Does what cannot be given a time limit on a thread of its own, and leaves it there when the deadline passes: a
-/// resolver that gets no answer, a socket whose queue is full.
+/// resolver that gets no answer.
 fn within<T: Send + 'static>(
     deadline: Instant,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -135,39 +134,23 @@ impl Limits {
     }
 }
 
-/// A socket whose every read and write ends by the deadline.
-enum Socket {
-    Tcp(TcpStream, Limits),
-    Unix(UnixStream, Limits),
+/// A socket, TCP or unix, whose every read and write ends by the deadline.
+struct Socket {
+    stream: TcpStream,
+    limits: Limits,
 }
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket, limits) => {
-                socket.set_read_timeout(limits.time()?)?;
-                socket.read(buffer)
-            }
-            Self::Unix(socket, limits) => {
-                socket.set_read_timeout(limits.time()?)?;
-                socket.read(buffer)
-            }
-        }
+        self.stream.set_read_timeout(self.limits.time()?)?;
+        self.stream.read(buffer)
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket, limits) => {
-                socket.set_write_timeout(limits.time()?)?;
-                socket.write(bytes)
-            }
-            Self::Unix(socket, limits) => {
-                socket.set_write_timeout(limits.time()?)?;
-                socket.write(bytes)
-            }
-        }
+        self.stream.set_write_timeout(self.limits.time()?)?;
+        self.stream.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

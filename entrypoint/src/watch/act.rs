@@ -156,7 +156,8 @@ impl Supervisor<'_> {
             match self.health.take_if(|(start, _)| *start == self.starts) {
                 Some((_, Ok(()))) => return Ok(Ok(())),
                 Some((_, Err(seen))) => {
-                    return Ok(Err(format!("with it the app was not healthy within {} s: {seen}", seconds(time))));
+                    let target = self.watch.health.iter().map(ToString::to_string).collect::<String>();
+                    return Ok(Err(format!("with it {target} was not ready within {} s: {seen}", seconds(time))));
                 }
                 None => {}
             }

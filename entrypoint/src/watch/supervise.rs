@@ -68,7 +68,9 @@ impl Supervisor<'_> {
                 match news {
                     News::Bundle(fetched) => self.arrived = Some(fetched),
                     News::Health(start, result) => self.health = Some((start, result)),
-                    News::Confirmed => self.current.keep(self.config),
+                    // Of what was given up there is no copy, and what the app has is not what the server has.
+                    News::Confirmed if self.given_up.is_none() => self.current.keep(self.config),
+                    News::Confirmed => {}
                 }
             }
         }

@@ -8,6 +8,7 @@ mod nothing;
 mod refusals;
 mod swarm;
 mod users;
+mod watching;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -144,7 +144,8 @@ fn health_decides_about_a_restart() {
     );
     let text = app.stop().stderr;
     assert!(text.contains(accepted), "{text}");
-    assert!(text.contains("revision 44 is not used: with it the app was not healthy within 2.0 s: "), "{text}");
+    assert!(text.contains("revision 44 is not used: with it tcp://127.0.0.1:"), "{text}");
+    assert!(text.contains(" was not ready within 2.0 s: connection refused; the app keeps revision 43\n"), "{text}");
 }
 
 #[test]

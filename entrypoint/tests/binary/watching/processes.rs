@@ -11,15 +11,16 @@ use super::{Watched, send, watched};
 use crate::live::Live;
 use crate::support::{CANARY, Start, bundle, ended, token};
 
-/// Notes each signal in `$OUT`, and ends with the one that says so.
+/// Notes each signal in `$OUT`. They are held back and waited for: a handler of Python's runs late where the signal comes
+/// just before the pause.
 const NOTE_SIGNALS: &str = r#"
 import os, signal
 out = open(os.environ["OUT"], "a", buffering=1)
-for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
-    signal.signal(number, lambda number, frame: out.write(f"{int(number)}\n"))
+every = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
+signal.pthread_sigmask(signal.SIG_BLOCK, every)
 out.write("ready\n")
 while True:
-    signal.pause()
+    out.write(f"{int(signal.sigwait(every))}\n")
 "#;
 
 fn children(process: u32) -> Vec<u32> {
