@@ -2,19 +2,26 @@
 
 mod attributes;
 mod audit;
+mod check;
 mod completions;
+mod copy;
+mod diff;
 mod doctor;
 mod explain;
 mod export;
+mod factor;
 mod get;
 mod history;
 mod import;
 mod init;
 mod list;
 mod login;
+mod matrix;
 mod node;
 mod places;
+mod plan;
 mod rm;
+mod rollback;
 mod run;
 mod set;
 mod stack;
@@ -63,6 +70,24 @@ enum Verb {
     Rm(rm::Args),
     /// Show an entry's versions in one layer.
     History(history::Args),
+    /// Write an older version again; or all of an environment as it was at a revision or a time.
+    Rollback(rollback::Args),
+    /// Bring back the last value that a deleted entry had.
+    Undelete(rollback::UndeleteArgs),
+    /// Take the ciphertext of all of an entry's versions out of the store, for good.
+    Destroy(rollback::DestroyArgs),
+    /// Show entries × regions: what the base has, and what each region has instead.
+    Matrix(matrix::Args),
+    /// Say what differs between two regions, environments, revisions or files.
+    Diff(diff::Args),
+    /// Check that everything is there that chandlery.toml declares, in every region.
+    Check(check::Args),
+    /// Turn full copies, one a region, into one base and what differs.
+    Factor(factor::Args),
+    /// Copy what another environment has, layer by layer.
+    Promote(copy::PromoteArgs),
+    /// Copy one layer's entries to another.
+    Copy(copy::CopyArgs),
     /// Write many values at once, all or none: dotenv, JSON, YAML, a folder of secret files.
     Import(import::Args),
     /// Write what a service gets in a format that others read.
@@ -103,7 +128,12 @@ impl Cli {
             Verb::Stack(args) => args.widen(&mut self.flags),
             _ => {}
         }
-        let mut context = Context::gather(self.flags, Surroundings::of_process())?;
+        let mut flags = self.flags;
+        if let Verb::Factor(_) = &self.verb {
+            // There it names files, many of them.
+            flags.region = None;
+        }
+        let mut context = Context::gather(flags, Surroundings::of_process())?;
         match self.verb {
             Verb::Init(args) => init::run(&args, &context),
             Verb::Login(args) => login::run(&args, &mut context),
@@ -113,6 +143,15 @@ impl Cli {
             Verb::List(args) => list::run(&args, &context),
             Verb::Rm(args) => rm::run(&args, &context),
             Verb::History(args) => history::run(&args, &context),
+            Verb::Rollback(args) => rollback::run(&args, &context),
+            Verb::Undelete(args) => rollback::undelete(&args, &context),
+            Verb::Destroy(args) => rollback::destroy(&args, &context),
+            Verb::Matrix(args) => matrix::run(&args, &context),
+            Verb::Diff(args) => diff::run(&args, &context),
+            Verb::Check(args) => check::run(&args, &context),
+            Verb::Factor(args) => factor::run(&args, &context),
+            Verb::Promote(args) => copy::promote(&args, &mut context),
+            Verb::Copy(args) => copy::copy(&args, &mut context),
             Verb::Import(args) => import::run(&args, &context),
             Verb::Export(args) => export::run(&args, &context),
             Verb::Run(args) => run::run(&args, &context, limit),

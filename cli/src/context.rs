@@ -150,6 +150,11 @@ impl Context {
         }
     }
 
+    /// What `promote FROM TO` says, as if `--environment` had said it.
+    pub(crate) fn work_in(&mut self, environment: EnvironmentName) {
+        self.environment = Some(Item { value: environment, source: Source::Flag("--environment") });
+    }
+
     pub(crate) fn said_token_file(&self) -> Option<&Path> {
         self.flags.token_file.as_deref()
     }

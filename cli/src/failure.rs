@@ -55,6 +55,16 @@ impl Failure {
         Self::new(Exit::Failed, what, hint)
     }
 
+    /// The answer was given, and is no: the exit code says so, and nothing else needs saying.
+    pub(crate) fn answered_no() -> Self {
+        Self::new(Exit::Failed, "", "")
+    }
+
+    /// For verbs with the exit codes of `diff`: 0 and 1 are answers, 2 is everything that went wrong.
+    pub(crate) fn like_diff(self) -> Self {
+        if self.what.is_empty() { self } else { Self { exit: Exit::Usage, ..self } }
+    }
+
     pub(crate) fn with_faults(mut self, faults: Vec<String>) -> Self {
         self.faults = faults;
         self

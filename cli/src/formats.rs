@@ -11,6 +11,7 @@ pub(crate) mod systemd;
 pub(crate) mod yaml;
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use chandlery_wire::{EntryName, Value, VariableName};
 
@@ -66,6 +67,16 @@ impl Reading {
             }
             Err(error) => self.faults.push(Fault::at(line, error.to_string())),
         }
+    }
+}
+
+/// Reads a file by the format that its name says: .json, .yaml, .yml, and anything else dotenv.
+pub(crate) fn read_by_name(file: &Path, bytes: &[u8]) -> Reading {
+    let extension = file.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+    match extension.as_deref() {
+        Some("json") => json::read(bytes),
+        Some("yaml" | "yml") => yaml::read(bytes),
+        _ => dotenv::read(bytes),
     }
 }
 

@@ -77,6 +77,10 @@ pub(crate) fn note(sentence: &str) {
 }
 
 pub(crate) fn failure(failure: &Failure) {
+    // An answer that is no, and was given in full on stdout.
+    if failure.what.is_empty() {
+        return;
+    }
     let _ = writeln!(io::stderr().lock(), "{}", printable(&failure.to_string()));
 }
 

@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use chandlery_server::crypto::{
-    Definition, Keyring, LayerHeader, ManifestLine, NodeFields, RecordHeader, RootKey, Sealed, TokenFields, TokenHash,
-    WrappedKey,
+    Definition, Fault, Keyring, LayerHeader, ManifestLine, NodeFields, RecordHeader, RootKey, Sealed, TokenFields,
+    TokenHash, WrappedKey,
 };
 use chandlery_wire::api::State;
 use chandlery_wire::{
@@ -23,6 +23,7 @@ struct Vectors {
     root_key: Root,
     keys: Vec<Key>,
     records: Vec<Record>,
+    destroyed: Vec<Destroyed>,
     manifests: Vec<Manifest>,
     stack: Stack,
     environment: Environment,
@@ -138,9 +139,16 @@ struct NodeRow {
 }
 
 #[derive(Deserialize)]
+struct Destroyed {
+    record: usize,
+    sealed: String,
+}
+
+#[derive(Deserialize)]
 struct Fingerprint {
     value: String,
     fingerprint: String,
+    shown: String,
 }
 
 fn vectors() -> Vectors {
@@ -159,7 +167,7 @@ fn array<const N: usize>(hex: &str) -> [u8; N] {
 mod page {
     use ring::{aead, digest, hkdf, hmac};
 
-    use super::{Environment, Fingerprint, Key, Manifest, NodeRow, Record, Stack, TokenRow, unhex};
+    use super::{Destroyed, Environment, Fingerprint, Key, Manifest, NodeRow, Record, Stack, TokenRow, unhex};
 
     /// A field: its length in 4 bytes, big-endian, and its bytes.
     fn field(bytes: &[u8]) -> Vec<u8> {
@@ -242,6 +250,28 @@ mod page {
         aes_256_gcm_open(&keys(id), nonce, &associated.concat(), rest)
     }
 
+    pub(super) fn destroyed(key: &[u8], destroyed: &Destroyed, record: &Record) -> Vec<u8> {
+        let sealed = unhex(&record.sealed);
+        let tag = &sealed[sealed.len() - 16..];
+        let data = [
+            field(b"chandlery/v1/destroyed"),
+            field(record.stack.as_bytes()),
+            field(record.environment.as_bytes()),
+            field(record.layer.as_bytes()),
+            field(record.name.as_bytes()),
+            field(record.grant.as_bytes()),
+            number(record.version),
+            field(record.state.as_bytes()),
+            field(record.attributes.as_bytes()),
+            number(record.created),
+            field(record.author.as_bytes()),
+            field(&unhex(&record.previous)),
+            field(tag),
+        ];
+        assert_eq!(destroyed.sealed.len(), 2 * 49);
+        [&[2][..], &hmac_sha256(key, &data.concat()), tag].concat()
+    }
+
     pub(super) fn manifest(key: &[u8], manifest: &Manifest) -> Vec<u8> {
         let mut data = [
             field(b"chandlery/v1/manifest"),
@@ -314,6 +344,12 @@ mod page {
         hmac_sha256(key, &data.concat())[..8].to_vec()
     }
 
+    pub(super) fn shown_fingerprint(key: &[u8], vector: &Fingerprint) -> Vec<u8> {
+        let (stack, environment) = (field(b"simpleapp"), field(b"production"));
+        let data = [field(b"chandlery/v1/shown-fingerprint"), stack, environment, field(&unhex(&vector.value))];
+        hmac_sha256(key, &data.concat())
+    }
+
     pub(super) fn token_hash(text: &str) -> Vec<u8> {
         digest::digest(&digest::SHA256, text.as_bytes()).as_ref().to_vec()
     }
@@ -335,6 +371,10 @@ fn the_page_alone_reads_the_vectors() {
     for record in &vectors.records {
         assert_eq!(page::open(key, record), unhex(&record.plaintext));
     }
+    for destroyed in &vectors.destroyed {
+        let record = &vectors.records[destroyed.record];
+        assert_eq!(page::destroyed(&of("manifest"), destroyed, record), unhex(&destroyed.sealed));
+    }
     for manifest in &vectors.manifests {
         assert_eq!(page::manifest(&of("manifest"), manifest), unhex(&manifest.mac));
     }
@@ -348,6 +388,7 @@ fn the_page_alone_reads_the_vectors() {
     }
     assert_eq!(page::nodes(&of("manifest"), &vectors.nodes), unhex(&vectors.nodes_mac));
     assert_eq!(page::fingerprint(&of("fingerprint"), &vectors.fingerprint), unhex(&vectors.fingerprint.fingerprint));
+    assert_eq!(page::shown_fingerprint(&of("fingerprint"), &vectors.fingerprint), unhex(&vectors.fingerprint.shown));
     let Token { secret, text, hash } = &vectors.token;
     let bytes = Base64UrlUnpadded::decode_vec(text.strip_prefix("chd_").unwrap()).unwrap();
     assert_eq!((bytes.len(), &bytes[..32]), (36, &unhex(secret)[..]));
@@ -373,7 +414,7 @@ fn state(text: &str) -> State {
 fn the_server_reads_records() {
     let vectors = vectors();
     let keyring = keyring(&vectors);
-    for record in &vectors.records {
+    for (number, record) in vectors.records.iter().enumerate() {
         let (stack, environment) =
             (StackName::parse(&record.stack).unwrap(), EnvironmentName::parse(&record.environment).unwrap());
         let (layer, name, grant): (Layer, EntryName, Grant) =
@@ -394,6 +435,19 @@ fn the_server_reads_records() {
         };
         let sealed = Sealed::from_bytes(unhex(&record.sealed));
         assert_eq!(header.open(&keyring, sealed.as_bytes()).unwrap(), Value::new(unhex(&record.plaintext)));
+        if let Some(destroyed) = vectors.destroyed.iter().find(|destroyed| destroyed.record == number) {
+            let remains = header.destroy(&keyring, sealed.as_bytes()).unwrap();
+            assert_eq!(remains.as_bytes(), unhex(&destroyed.sealed));
+            header.authenticate(&keyring, remains.as_bytes()).unwrap();
+            assert_eq!(header.open(&keyring, remains.as_bytes()).unwrap_err().fault, Fault::Destroyed);
+            let mut forged = remains.into_bytes();
+            for at in 1..forged.len() {
+                forged[at] ^= 1;
+                assert!(header.authenticate(&keyring, &forged).is_err(), "byte {at}");
+                forged[at] ^= 1;
+                assert!(header.authenticate(&keyring, &forged[..at]).is_err(), "cut to {at}");
+            }
+        }
     }
 }
 
@@ -458,8 +512,11 @@ fn the_server_computes_the_same_macs() {
     }
     let macs: Vec<_> = vectors.nodes.iter().map(|node| array(&node.mac)).collect();
     Definition::Nodes { macs: &macs }.verify(&keyring, &array(&vectors.nodes_mac)).unwrap();
-    let Fingerprint { value, fingerprint } = &vectors.fingerprint;
-    assert_eq!(keyring.fingerprint(&Value::new(unhex(value))), array(fingerprint));
+    let Fingerprint { value, fingerprint, shown } = &vectors.fingerprint;
+    let value = Value::new(unhex(value));
+    assert_eq!(keyring.fingerprint(&value), array(fingerprint));
+    let (stack, environment) = (StackName::parse("simpleapp").unwrap(), EnvironmentName::parse("production").unwrap());
+    assert_eq!(keyring.shown_fingerprint(&stack, &environment, &value), array(shown));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The CLI on a real server.
 
 mod dotenv;
+mod regions;
 mod stack;

@@ -1,5 +1,7 @@
 //! The server under its worst enemies: kill -9, an editor of its database, and a generator of requests.
 
+mod changes;
+mod destroy;
 mod durability;
 mod long_poll;
 mod openapi;

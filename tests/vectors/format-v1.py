@@ -65,6 +65,14 @@ manifest("base", 42, [4, 1, 0])
 manifest("eu-west-1", 41, [3])
 manifest("us-east-1", 1, [])
 
+def destroyed(at):
+    r = records[at]
+    tag = r["sealed"][-32:]
+    data = (text("chandlery/v1/destroyed") + text(r["stack"]) + text(r["environment"]) + text(r["layer"]) + text(r["name"])
+            + text(r["grant"]) + number(r["version"]) + text(r["state"]) + text(r["attributes"]) + number(r["created"])
+            + text(r["author"]) + field(bytes.fromhex(r["previous"])) + field(bytes.fromhex(tag)))
+    return {"record": at, "sealed": "02" + mac(by_id[2], data).hex() + tag}
+
 stack = {"name": "simpleapp", "services": ["app", "cache", "db"]}
 stack["mac"] = mac(by_id[2], text("chandlery/v1/stack") + text(stack["name"]) + texts(stack["services"])).hex()
 environment = {"stack": "simpleapp", "name": "production", "regions": ["eu-west-1", "us-east-1"]}
@@ -103,10 +111,12 @@ with open(print_to, "w") as out:
         "note": "Made by format-v1.py from docs/FORMAT.md. Bytes are hex. Frozen: what is read here is readable for ever.",
         "root_key": {"file": f"chandlery-root-key-v1:{base64.b64encode(ROOT).decode()}\n", "key": ROOT.hex(),
                      "id": ROOT_ID.hex(), "wrapping_key": WRAPPING.hex()},
-        "keys": keys, "records": records, "manifests": manifests, "stack": stack, "environment": environment,
+        "keys": keys, "records": records, "destroyed": [destroyed(0), destroyed(1)], "manifests": manifests, "stack": stack, "environment": environment,
         "token": {"secret": secret.hex(), "text": token_text, "hash": hashlib.sha256(token_text.encode()).hexdigest()},
         "tokens": tokens, "nodes": nodes, "nodes_mac": mac(by_id[2], all_nodes).hex(),
         "fingerprint": {"value": b"hunter2".hex(), "fingerprint":
-                        mac(by_id[5], text("chandlery/v1/fingerprint") + field(b"hunter2"))[:8].hex()},
+                        mac(by_id[5], text("chandlery/v1/fingerprint") + field(b"hunter2"))[:8].hex(),
+                        "shown": mac(by_id[5], text("chandlery/v1/shown-fingerprint") + text("simpleapp")
+                                     + text("production") + field(b"hunter2")).hex()},
     }, out, indent=1)
     out.write("\n")

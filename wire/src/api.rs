@@ -3,6 +3,12 @@
 //! Times are RFC 3339 in UTC. Requests refuse unknown keys, so that a typo is not a silent default; replies may grow
 //! keys, so clients ignore the ones they do not know.
 
+mod changes;
+mod regions;
+
+pub use changes::*;
+pub use regions::*;
+
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Delivery, Grant, Layer};
@@ -184,6 +190,8 @@ pub enum State {
     Deleted,
     /// The overlay takes the entry away in its region, base or no base.
     Removed,
+    /// Like deleted; and no version of the entry has a value any more, in this layer and for good.
+    Destroyed,
 }
 
 /// One version of an entry in one layer, without its value unless it is a plain one.

@@ -107,6 +107,15 @@ fn verify(format: FormatArg, context: &Context) -> Result<(), Failure> {
     ))
 }
 
+/// A revision (`42` or `@42`), a moment, or how long ago it was: as the API takes it.
+pub(crate) fn revision_or_moment(text: &str) -> Result<String, String> {
+    let text = text.strip_prefix('@').unwrap_or(text);
+    if text.parse::<u64>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    moment(text).map(|time| time.to_string()).map_err(|why| format!("is no revision; {why}"))
+}
+
 /// A moment, or how long ago it was.
 fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(ago) = seconds(text) {

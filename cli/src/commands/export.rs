@@ -6,6 +6,7 @@ use chandlery_wire::{Bundle, BundleFile, Value};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::audit::revision_or_moment;
 use crate::client::Path;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// Write to this file, mode 0600, in one step.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// As it was: @42 (a revision), 2026-11-20T10:00Z, or 2h ago.
+    #[arg(long, value_name = "REVISION|TIME", value_parser = revision_or_moment)]
+    at: Option<String>,
     /// With --format json: the files too, as {"variables": …, "files": …}.
     #[arg(long)]
     with_files: bool,
@@ -48,17 +52,17 @@ pub(crate) struct Args {
 }
 
 /// What the service gets.
-pub(crate) fn bundle(context: &Context) -> Result<Bundle, Failure> {
+pub(crate) fn bundle(context: &Context, at: Option<&String>) -> Result<Bundle, Failure> {
     let mut segments = vec!["bundles", context.stack()?.as_str(), context.environment()?.as_str()];
     segments.extend(context.region().map(AsRef::<str>::as_ref));
-    context.client()?.get(&Path::new(&segments).query("service", context.service()))
+    context.client()?.get(&Path::new(&segments).query("service", context.service()).query("at", at))
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     if args.with_files && args.format != Kind::Json {
         return Err(Failure::usage("--with-files is only for --format json", "add --format json"));
     }
-    let mut bundle = bundle(context)?;
+    let mut bundle = bundle(context, args.at.as_ref())?;
     if args.output.is_none() && output::stdout_is_terminal() && !args.reveal && mask(&mut bundle) {
         output::note("note: secrets are masked; --reveal shows them, and a pipe or -o FILE gets them as they are");
     }

@@ -4,6 +4,7 @@ use chandlery_wire::api::Entry;
 use chandlery_wire::{Bundle, EntryName, Grant, Value};
 use serde::Serialize;
 
+use super::audit::revision_or_moment;
 use super::export::bundle;
 use crate::client::Path;
 use crate::context::Context;
@@ -20,6 +21,9 @@ pub(crate) struct Args {
     /// An older version.
     #[arg(long, value_name = "N", conflicts_with = "resolved")]
     version: Option<u64>,
+    /// As it was: @42 (a revision), 2026-11-20T10:00Z, or 2h ago.
+    #[arg(long, value_name = "REVISION|TIME", value_parser = revision_or_moment, conflicts_with = "version")]
+    at: Option<String>,
     /// What the --service gets: layers merged, templates resolved.
     #[arg(long)]
     resolved: bool,
@@ -38,7 +42,8 @@ fn as_written(args: &Args, context: &Context) -> Result<(), Failure> {
     let path = Path::new(&["entries", context.stack()?.as_str(), context.environment()?.as_str(), args.name.as_str()])
         .query("region", context.region())
         .query("for", args.grant.as_ref())
-        .query("version", args.version);
+        .query("version", args.version)
+        .query("at", args.at.as_ref());
     let mut entry: Entry = context.client()?.get(&path).map_err(|failure| match context.region() {
         Some(region) if failure.exit == Exit::NotFound && failure.hint.is_empty() => failure.with_hint(format!(
             "this asks what is set for {region} itself; --resolved asks what it gets, --region base the base"
@@ -55,7 +60,7 @@ fn as_written(args: &Args, context: &Context) -> Result<(), Failure> {
 }
 
 fn resolved(args: &Args, context: &Context) -> Result<(), Failure> {
-    let Bundle { variables, files, .. } = bundle(context)?;
+    let Bundle { variables, files, .. } = bundle(context, args.at.as_ref())?;
     let name = args.name.as_str();
     if let Some(mut variable) = variables.into_iter().find(|variable| variable.name.as_str() == name) {
         return show(args, variable.secret, variable.value.clone(), |value| {

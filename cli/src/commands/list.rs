@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
 
 fn table(list: &EntryList) -> String {
     let mut table = Table::new(&["NAME", "LAYER", "FOR", "AS", "VERSION", "VALUE", "CHANGED"]);
-    for entry in list.entries.iter().filter(|entry| entry.state != State::Deleted) {
+    for entry in list.entries.iter().filter(|entry| matches!(entry.state, State::Live | State::Removed)) {
         table.row(vec![
             entry.name.to_string(),
             entry.layer.to_string(),
@@ -49,6 +49,7 @@ fn table(list: &EntryList) -> String {
 pub(crate) fn shown(entry: &EntryInfo) -> String {
     let value = match (&entry.value, entry.state) {
         (_, State::Removed) => return "(removed here)".to_owned(),
+        (_, State::Destroyed) => return "(destroyed)".to_owned(),
         (_, State::Deleted) => return "(deleted)".to_owned(),
         (Some(value), _) if !entry.secret => value,
         _ => return if entry.template { format!("{MASK} template") } else { MASK.to_owned() },

@@ -5,6 +5,7 @@ use chandlery_wire::{RegionName, ServiceName};
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::plan::Consent;
 use crate::client::Path;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -31,8 +32,11 @@ enum RegionAction {
     Add {
         #[arg(required = true)]
         names: Vec<RegionName>,
+        /// Copy what is set for this region: all that differs there from the base. The plan is shown first.
+        #[arg(long, value_name = "REGION")]
+        like: Option<RegionName>,
         #[command(flatten)]
-        format: FormatArg,
+        consent: Consent,
     },
     /// Take a region back, if nothing is set in its overlay.
     Rm {
@@ -96,10 +100,13 @@ pub(crate) fn region(args: &RegionArgs, context: &Context) -> Result<(), Failure
     let place = ["stacks", stack.as_str(), "environments", environment.as_str()];
     let format = match &args.action {
         RegionAction::List(args) => args.format,
-        RegionAction::Add { names, format } => {
+        RegionAction::Add { names, like: Some(model), consent } => {
+            return super::copy::like(names, model, consent, context);
+        }
+        RegionAction::Add { names, like: None, consent } => {
             let declare = DeclareEnvironment { regions: names.clone() };
             let _: serde_json::Value = context.client()?.put(&Path::new(&place), &declare)?;
-            *format
+            consent.format
         }
         RegionAction::Rm { name, format } => {
             let path = Path::new(&[&place[..], &["regions", name.as_str()]].concat());

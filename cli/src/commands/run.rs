@@ -52,7 +52,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context, limit: CoreLimit) -> Result<(), Failure> {
-    let bundle = bundle(context)?;
+    let bundle = bundle(context, None)?;
     let files = place(args, context, &bundle)?;
     let environment = Rules { preserve: &args.preserve, pristine: args.pristine, allowed: &args.allow_name }.build(
         std::env::vars_os().collect(),

@@ -28,6 +28,7 @@ pub(crate) fn state(state: State) -> &'static str {
         State::Live => "live",
         State::Deleted => "deleted",
         State::Removed => "removed",
+        State::Destroyed => "destroyed",
     }
 }
 

@@ -1,10 +1,12 @@
 //! `chandlery.toml` in the project's folder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use chandlery_wire::{EntryName, RegionName, ServiceName};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -31,6 +33,63 @@ pub(crate) struct Keys {
     pub(crate) region: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) service: Option<String>,
+    /// What `check` looks for, whichever service gets it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) keys: BTreeMap<EntryName, Rule>,
+    /// What each service must get.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) services: BTreeMap<ServiceName, ServiceRules>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) check: Option<CheckRules>,
+}
+
+/// What one service must get.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServiceRules {
+    pub(crate) keys: BTreeMap<EntryName, Rule>,
+}
+
+/// What an entry must be like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Rule {
+    pub(crate) required: bool,
+    /// Whether it may be empty.
+    pub(crate) empty: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) secret: Option<bool>,
+    /// A regular expression that is to be found in the value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pattern: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) regions: Vec<RegionName>,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self { required: true, empty: false, secret: None, pattern: None, regions: Vec::new() }
+    }
+}
+
+/// What `check` makes of what is not declared, and of what nobody reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CheckRules {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) undeclared: Option<Severity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unread: Option<Severity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unread_days: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Severity {
+    Ignore,
+    Warning,
+    Error,
 }
 
 /// The file, as it was found. Its paths are relative to its folder.

@@ -26,8 +26,12 @@ impl Table {
 
     /// Lays it out for whoever reads stdout: cut to the terminal's width, or whole where there is no terminal.
     pub(crate) fn for_stdout(&self) -> String {
-        let width = rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
-        self.layout(width.filter(|columns| *columns > 0))
+        self.layout(terminal_width())
+    }
+
+    /// For a plan, which is shown on stderr where stdout goes elsewhere.
+    pub(crate) fn for_stderr_or_stdout(&self) -> String {
+        self.layout(terminal_width().or_else(|| columns(std::io::stderr())))
     }
 
     pub(crate) fn layout(&self, fit: Option<usize>) -> String {
@@ -60,12 +64,22 @@ impl Table {
     }
 }
 
-fn one_line(cell: &str) -> String {
+/// The width of the terminal that stdout is; nothing, where it is none.
+pub(crate) fn terminal_width() -> Option<usize> {
+    columns(std::io::stdout())
+}
+
+fn columns(of: impl std::os::fd::AsFd) -> Option<usize> {
+    let width = rustix::termios::tcgetwinsize(of).ok().map(|size| usize::from(size.ws_col));
+    width.filter(|columns| *columns > 0)
+}
+
+pub(crate) fn one_line(cell: &str) -> String {
     printable(cell).replace('\n', "↵").replace('\t', " ")
 }
 
 /// The cell in exactly this width: cut with an ellipsis, or filled with spaces.
-fn pad(cell: &str, width: usize) -> String {
+pub(crate) fn pad(cell: &str, width: usize) -> String {
     let mut text = if cell.width() <= width { cell.to_owned() } else { cut(cell, width) };
     text.extend(std::iter::repeat_n(' ', width.saturating_sub(text.width())));
     text

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -7,12 +8,13 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use chandlery_wire::api::{AuditList, AuditVerification};
+use jiff::Timestamp;
 use ring::hmac;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::writer::{self, Writer};
-use super::{Anchor, AuditError, Draft, Filter, chain, opening, query, verify};
+use super::{Anchor, AuditError, Draft, Filter, Reads, chain, opening, query, reads, verify};
 use crate::clock::Clock;
 
 /// The server's audit log. Cheap to clone; the last one to go ends the writer, after what is queued was written.
@@ -127,6 +129,21 @@ impl AuditLog {
     /// If the file cannot be read.
     pub fn query(&self, filter: &Filter) -> Result<AuditList, AuditError> {
         query::query(&self.shared.path, filter)
+    }
+
+    /// Which of these entries were in bundles of an environment (`stack/environment/`) that were served since then. Blocking,
+    /// and as slow as the log since then is long.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn bundle_reads(
+        &self,
+        environment: &str,
+        since: Timestamp,
+        names: &BTreeSet<&str>,
+    ) -> Result<Reads, AuditError> {
+        reads::bundle_reads(&self.shared.path, environment, since, names)
     }
 
     /// Checks every durable line. Blocking, and as slow as the log is long.

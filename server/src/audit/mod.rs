@@ -27,6 +27,7 @@ mod log;
 mod opening;
 mod query;
 mod reader;
+mod reads;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -39,6 +40,7 @@ use chandlery_wire::api::Outcome;
 pub use error::AuditError;
 pub use log::{AuditLog, Receipt};
 pub use query::{DEFAULT_LIMIT, Filter, MAX_LIMIT, query};
+pub use reads::Reads;
 pub use verify::verify;
 
 /// Who the server itself is in the log: the caller of lines that no request asked for.

@@ -62,7 +62,9 @@ pub fn query(path: &Path, filter: &Filter) -> Result<AuditList, AuditError> {
 impl Filter {
     /// A look at the bytes, to parse only the lines that may match.
     fn may_match(&self, line: &[u8]) -> bool {
-        let wanted = [&self.entry, &self.caller];
+        // Of `stack/environment/layer/entry` only the last need stand in one piece.
+        let entry = self.entry.as_deref().and_then(|entry| entry.rsplit('/').next());
+        let wanted = [entry, self.caller.as_deref()];
         wanted.into_iter().flatten().filter(|text| stands_as_is(text)).all(|text| contains(line, text))
     }
 
@@ -77,7 +79,13 @@ impl Filter {
 
 fn concerns(record: &AuditRecord, entry: &str) -> bool {
     let is_it = |name: &str| name.strip_suffix(entry).is_some_and(|before| before.is_empty() || before.ends_with('/'));
-    record.target.as_deref().is_some_and(is_it) || record.entries.iter().any(|name| is_it(name))
+    let target = record.target.as_deref();
+    // Of what was written, the version is told as well; and where it is not all in one layer, the layer.
+    let is_among = |name: &String| {
+        let name = name.rsplit_once(" v").map_or(name.as_str(), |(name, _)| name);
+        is_it(name) || target.is_some_and(|target| is_it(&format!("{target}/{name}")))
+    };
+    target.is_some_and(is_it) || record.entries.iter().any(is_among)
 }
 
 /// Whether JSON writes the text as it is, so that the line holds its bytes.

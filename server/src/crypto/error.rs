@@ -107,6 +107,8 @@ pub enum Fault {
     Row,
     #[error("a version is missing from the history, or was replaced")]
     History,
+    #[error("the value was destroyed")]
+    Destroyed,
 }
 
 impl IntegrityError {

@@ -29,7 +29,7 @@ pub use error::{EncryptError, Fault, IntegrityError, SealError};
 pub use keyring::{Keyring, MAX_ENCRYPTIONS_PER_KEY, Purpose, WrappedKey, rewrap, rotation_is_due};
 pub use mac::{Mac, MacKey};
 pub use manifest::{LayerHeader, ManifestLine};
-pub use record::{RecordHeader, Sealed, TAG_BYTES};
+pub use record::{RecordHeader, Sealed, TAG_BYTES, is_destroyed};
 pub use seal::{RootKey, RootKeyId};
 pub use token::{TokenHash, new_token, new_token_id};
 pub use transcript::Transcript;

@@ -7,14 +7,18 @@ use chandlery_wire::{EntryName, EnvironmentName, Grant, Layer, StackName, Value}
 
 use super::aead::{self, NONCE_BYTES};
 use super::error::Fault;
-use super::{EncryptError, IntegrityError, Keyring, Transcript};
+use super::{EncryptError, IntegrityError, Keyring, Mac, Transcript};
 
 /// Bytes of an authentication tag.
 pub const TAG_BYTES: usize = aead::TAG_BYTES;
 
 const LABEL: &str = "chandlery/v1/record";
+const DESTROYED_LABEL: &str = "chandlery/v1/destroyed";
 const FINGERPRINT_LABEL: &str = "chandlery/v1/fingerprint";
+const SHOWN_LABEL: &str = "chandlery/v1/shown-fingerprint";
 const FORMAT: u8 = 1;
+/// What stands in a destroyed ciphertext's place.
+const DESTROYED: u8 = 2;
 const KEY_ID_BYTES: usize = 4;
 const HEADER_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES;
 
@@ -123,6 +127,9 @@ impl RecordHeader<'_> {
     /// Names the record where the ciphertext, or anything of this header, is not as it was sealed.
     pub fn open(&self, keyring: &Keyring, sealed: &[u8]) -> Result<Value, IntegrityError> {
         let fault = |fault| IntegrityError::new(self, fault);
+        if is_destroyed(sealed) {
+            return Err(fault(Fault::Destroyed));
+        }
         let (&format, rest) = sealed.split_first().ok_or_else(|| fault(Fault::Truncated))?;
         if format != FORMAT {
             return Err(fault(Fault::UnknownFormat(format)));
@@ -145,13 +152,46 @@ impl RecordHeader<'_> {
     /// # Errors
     /// As [`RecordHeader::open`].
     pub fn authenticate(&self, keyring: &Keyring, sealed: &[u8]) -> Result<(), IntegrityError> {
-        self.open(keyring, sealed).map(|_| ())
+        if !is_destroyed(sealed) {
+            return self.open(keyring, sealed).map(|_| ());
+        }
+        let fault = |fault| IntegrityError::new(self, fault);
+        let (mac, tag) = sealed[1..].split_first_chunk::<32>().ok_or_else(|| fault(Fault::Truncated))?;
+        match tag.len() == TAG_BYTES && keyring.manifest_key().verify(&self.remains(tag), mac) {
+            true => Ok(()),
+            false => Err(fault(Fault::Forged)),
+        }
+    }
+
+    /// What stands in the ciphertext's place when the value is destroyed: the tag, which the manifest and the next version
+    /// name, and a mac over everything that the tag can vouch for no longer. The nonce is not kept: with it and the data
+    /// key, the tag would tell whether a guess of the value is right.
+    ///
+    /// ```text
+    /// bytes = 2 ‖ mac (32) ‖ tag of the ciphertext (16)
+    /// mac   = HMAC-SHA-256(manifest key, transcript("chandlery/v1/destroyed", stack, environment, layer, name, grant,
+    ///         number(version), state, attributes, number(created), author, previous, tag))
+    /// ```
+    ///
+    /// # Errors
+    /// Where the record is not as it was sealed: a mac must not bless what somebody else put there.
+    pub fn destroy(&self, keyring: &Keyring, sealed: &[u8]) -> Result<Sealed, IntegrityError> {
+        self.authenticate(keyring, sealed)?;
+        let tag = &sealed[sealed.len() - TAG_BYTES..];
+        let mac = keyring.manifest_key().sign(&self.remains(tag));
+        Ok(Sealed([&[DESTROYED], &mac[..], tag].concat()))
+    }
+
+    fn remains(&self, tag: &[u8]) -> Transcript {
+        self.place(Transcript::new(DESTROYED_LABEL)).bytes(tag)
     }
 
     fn associated(&self, key: u32) -> Transcript {
-        Transcript::new(LABEL)
-            .number(u64::from(FORMAT))
-            .number(u64::from(key))
+        self.place(Transcript::new(LABEL).number(u64::from(FORMAT)).number(u64::from(key)))
+    }
+
+    fn place(&self, transcript: Transcript) -> Transcript {
+        transcript
             .text(self.stack.as_str())
             .text(self.environment.as_str())
             .text(self.layer.as_str())
@@ -166,11 +206,18 @@ impl RecordHeader<'_> {
     }
 }
 
+/// Whether the value of this version was destroyed.
+#[must_use]
+pub fn is_destroyed(sealed: &[u8]) -> bool {
+    sealed.first() == Some(&DESTROYED)
+}
+
 pub(super) fn state_text(state: State) -> &'static str {
     match state {
         State::Live => "live",
         State::Deleted => "deleted",
         State::Removed => "removed",
+        State::Destroyed => "destroyed",
     }
 }
 
@@ -180,15 +227,27 @@ impl Keyring {
     /// `HMAC-SHA-256(fingerprint key, transcript("chandlery/v1/fingerprint", value))`, the first 8 bytes.
     #[must_use]
     pub fn fingerprint(&self, value: &Value) -> [u8; 8] {
-        let mut transcript = Transcript::new(FINGERPRINT_LABEL);
+        let mut short = [0; 8];
+        short.copy_from_slice(&self.keyed(Transcript::new(FINGERPRINT_LABEL), value)[..8]);
+        short
+    }
+
+    /// A keyed name of a value for people to compare by: the same for the same value within one environment, and another
+    /// one in each environment, so that two printouts do not tell that two environments share a secret.
+    ///
+    /// `HMAC-SHA-256(fingerprint key, transcript("chandlery/v1/shown-fingerprint", stack, environment, value))`
+    #[must_use]
+    pub fn shown_fingerprint(&self, stack: &StackName, environment: &EnvironmentName, value: &Value) -> Mac {
+        self.keyed(Transcript::new(SHOWN_LABEL).text(stack.as_str()).text(environment.as_str()), value)
+    }
+
+    fn keyed(&self, mut transcript: Transcript, value: &Value) -> Mac {
         // Reserved in whole: a buffer that grew would leave plaintext behind where it was.
         transcript.reserve(value.len() + 64);
         let transcript = transcript.bytes(value.expose_secret());
         let mac = self.fingerprint_key().sign(&transcript);
         transcript.wipe();
-        let mut short = [0; 8];
-        short.copy_from_slice(&mac[..8]);
-        short
+        mac
     }
 }
 
@@ -329,8 +388,8 @@ mod tests {
              the ciphertext needs data key 6, which is not in the keyring"
         );
         let mut later = old;
-        later[0] = 2;
-        assert_eq!(place.header().open(&keyring, &later).unwrap_err().fault, Fault::UnknownFormat(2));
+        later[0] = 3;
+        assert_eq!(place.header().open(&keyring, &later).unwrap_err().fault, Fault::UnknownFormat(3));
         assert_eq!(place.header().open(&keyring, &[]).unwrap_err().fault, Fault::Truncated);
     }
 

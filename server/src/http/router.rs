@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use super::app::App;
 use super::guard;
 use super::problem::respond;
-use super::routes::{audit, bundles, entries, explanations, health, nodes, stacks, tokens};
+use super::routes::{audit, bundles, changes, entries, explanations, health, nodes, regions, stacks, tokens};
 use crate::vault::Error;
 
 /// The server's service.
@@ -51,7 +51,14 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(explanations::explain))
         .routes(routes!(entries::list, entries::write_many))
         .routes(routes!(entries::read, entries::write, entries::delete))
-        .routes(routes!(entries::versions))
+        .routes(routes!(entries::versions, entries::destroy))
+        .routes(routes!(changes::change))
+        .routes(routes!(changes::factor))
+        .routes(routes!(changes::copy))
+        .routes(routes!(changes::roll_back))
+        .routes(routes!(regions::matrix))
+        .routes(routes!(regions::compare))
+        .routes(routes!(regions::check))
         .routes(routes!(stacks::list))
         .routes(routes!(stacks::read, stacks::declare))
         .routes(routes!(stacks::declare_environment))

@@ -33,7 +33,7 @@ impl<T> Choice<T> {
 /// Picks the winners among the current versions of the base and of at most one overlay.
 ///
 /// What is not granted to the service is no candidate. An overlay's value beats the base's; within a layer, a value for
-/// the service by name beats one for all services. A deleted version is none; a removed one wins like a value, and then
+/// the service by name beats one for all services. A deleted or destroyed version is none; a removed one wins like a value, and then
 /// the service does not get the entry.
 pub fn merge<T>(
     candidates: impl IntoIterator<Item = Candidate<T>>,
@@ -41,7 +41,7 @@ pub fn merge<T>(
 ) -> BTreeMap<EntryName, Choice<T>> {
     let mut by_name: BTreeMap<EntryName, Vec<Candidate<T>>> = BTreeMap::new();
     for candidate in candidates {
-        if candidate.state != State::Deleted && candidate.grant.includes(service) {
+        if matches!(candidate.state, State::Live | State::Removed) && candidate.grant.includes(service) {
             by_name.entry(candidate.name.clone()).or_default().push(candidate);
         }
     }

@@ -4,9 +4,11 @@
 //! templates, asking its [`Library`] for the plaintext of what a template refers to.
 
 mod expand;
+mod factor;
 mod layers;
 mod template;
 
 pub use expand::{Expanded, Key, Library, Missing, Source, expand};
+pub use factor::{Verdict, factor};
 pub use layers::{Candidate, Choice, merge};
 pub use template::{Part, Reference, TemplateFault, parse, references};

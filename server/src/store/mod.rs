@@ -32,6 +32,8 @@ pub trait Snapshot {
     fn environments(&self, stack: &StackName) -> Result<Vec<EnvironmentRow>, StoreError>;
     fn environment(&self, stack: &StackName, name: &EnvironmentName) -> Result<Option<EnvironmentRow>, StoreError>;
 
+    /// A layer's own row, without its entries.
+    fn layer_row(&self, key: &LayerKey) -> Result<Option<LayerRow>, StoreError>;
     /// The current row of every (name, grant) of a layer, sorted by name and then by the grant's text. A layer that was
     /// never put is `None`; one that was put and has no row yet is empty.
     fn layer(&self, key: &LayerKey) -> Result<Option<LayerContent>, StoreError>;
@@ -45,6 +47,8 @@ pub trait Snapshot {
     ) -> Result<Vec<(Layer, u64)>, StoreError>;
     /// Every version of an entry in one layer under all grants, the newest first.
     fn versions(&self, key: &LayerKey, name: &EntryName) -> Result<Vec<Row>, StoreError>;
+    /// Every version of every entry of a layer, by name, and within a name the newest first.
+    fn history(&self, key: &LayerKey) -> Result<Vec<Row>, StoreError>;
     /// One version of an entry, current or past.
     fn version(&self, key: &LayerKey, name: &EntryName, version: u64) -> Result<Option<Row>, StoreError>;
     /// The newest version of an entry in one layer under any grant: its number and its ciphertext's tag.
@@ -79,6 +83,14 @@ pub trait Transaction: Snapshot {
     /// version must be the one after [`Snapshot::latest`]. The layer must have been put, and its manifest is stale until
     /// it is put again.
     fn append_row(&mut self, key: &LayerKey, row: &Row) -> Result<(), StoreError>;
+    /// Puts other bytes in the place of a version's ciphertext; everything else of it stays.
+    fn replace_sealed(
+        &mut self,
+        key: &LayerKey,
+        name: &EntryName,
+        version: u64,
+        sealed: &[u8],
+    ) -> Result<(), StoreError>;
     /// Removes a layer with its entries and their past.
     fn remove_layer(&mut self, key: &LayerKey) -> Result<(), StoreError>;
 
@@ -120,6 +132,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A number that differs from the last one whenever anybody has committed something in between: this process, or
     /// another program that opened the file. For callers that keep what they read.
     fn change_counter(&self) -> Result<u64, StoreError>;
+
+    /// Sees to it that what was deleted or replaced is in none of the store's files any more. Takes as long as writing all
+    /// of the store again, and nothing is written meanwhile.
+    fn erase(&self) -> Result<(), StoreError>;
 
     /// Whether the store can be read, and was not shut for writing by an earlier failure.
     fn check(&self) -> Result<(), StoreError>;

@@ -30,9 +30,31 @@ impl Attributes {
             .map_err(|_| Error::new(Code::Integrity, format!("the attributes of {} cannot be read", row.name)))
     }
 
-    pub(super) fn to_json(&self) -> Result<String, Error> {
-        serde_json::to_string(self).map_err(|_| Error::new(Code::Internal, "attributes cannot be written"))
+    /// As they are stored: with the revision at which the version was written.
+    pub(super) fn to_json(&self, revision: u64) -> Result<String, Error> {
+        serde_json::to_string(&Stored { attributes: self, revision })
+            .map_err(|_| Error::new(Code::Internal, "attributes cannot be written"))
     }
+}
+
+#[derive(Serialize)]
+struct Stored<'a> {
+    #[serde(flatten)]
+    attributes: &'a Attributes,
+    revision: u64,
+}
+
+/// The store's revision at which the version was written; 0 for one that was written before that was kept.
+pub(super) fn revision_of(row: &Row) -> Result<u64, Error> {
+    #[derive(Deserialize)]
+    struct Written {
+        #[serde(default)]
+        revision: u64,
+    }
+    let written: Result<Written, _> = serde_json::from_str(&row.attributes);
+    Ok(written
+        .map_err(|_| Error::new(Code::Integrity, format!("the attributes of {} cannot be read", row.name)))?
+        .revision)
 }
 
 /// A row for people, without its value.

@@ -14,6 +14,7 @@ use super::attributes::Attributes;
 use super::cache::{BundleKey, Told};
 use super::core::Core;
 use super::ground::{Grounds, Placement};
+use super::moment::Moment;
 use super::nodes::placed;
 use super::operation::{Action, Done};
 use super::records::Records;
@@ -76,6 +77,23 @@ impl Vault {
         }
         self.perform(caller, action, move |core, caller| Ok(make(core, caller, of, &known)?.done)).await
     }
+
+    /// The bundle as it was at a revision or a time. What has been deleted since is in it, so it takes the right to read
+    /// entries beside that to read the bundle.
+    ///
+    /// # Errors
+    /// As [`Vault::bundle`]; and where the moment has not come yet, or a value was destroyed.
+    pub async fn bundle_at(&self, caller: &Caller, of: BundleOf, at: String) -> Result<Reply, Error> {
+        let action = Action::new("read-past-bundle").on(of.target()).service(of.service.as_ref());
+        self.perform(caller, action, move |core, caller| {
+            if !may(caller, Verb::ReadEntry, &of.scope()) {
+                return Err(Error::forbidden());
+            }
+            let (told, json) = build(core, caller, of.clone(), Some(&at))?;
+            reply(&of, told, &[], || Ok(json))
+        })
+        .await
+    }
 }
 
 /// In the audit log's words.
@@ -102,7 +120,7 @@ pub(super) fn cached(core: &Core, caller: &Caller, of: &BundleOf, known: &[u64])
 /// From the store; and into the cache.
 pub(super) fn make(core: &Core, caller: &Caller, of: BundleOf, known: &[u64]) -> Result<Answer, Error> {
     let counter = core.store.change_counter()?;
-    let (told, json) = build(core, caller, of.clone())?;
+    let (told, json) = build(core, caller, of.clone(), None)?;
     let key = BundleKey { caller: Arc::clone(&caller.id), of };
     core.bundles.put(counter, key.clone(), told.clone(), &json)?;
     answer(&key.of, told, known, || Ok(json))
@@ -141,13 +159,19 @@ fn names(bundle: &Bundle) -> Arc<[String]> {
     variables.chain(bundle.files.iter().map(|file| file.name.to_string())).collect()
 }
 
-fn build(core: &Core, caller: &Caller, of: BundleOf) -> Result<(Told, Zeroizing<Vec<u8>>), Error> {
+fn build(
+    core: &Core,
+    caller: &Caller,
+    of: BundleOf,
+    at: Option<&str>,
+) -> Result<(Told, Zeroizing<Vec<u8>>), Error> {
     if !may_ask(caller, &of) {
         return Err(Error::forbidden());
     }
     let keyring = core.keyring();
     let (bundle, grounds) = core.read(|snapshot| {
-        let records = Records::new(snapshot, &keyring);
+        let moment = at.map(|at| Moment::parse(core, snapshot, at)).transpose()?;
+        let records = Records::new(snapshot, &keyring).as_of(moment);
         let named = of.node.clone();
         let (of, since) = placed(&records, caller, of)?;
         if !may(caller, Verb::ReadBundle, &of.scope()) {
@@ -170,7 +194,7 @@ fn build(core: &Core, caller: &Caller, of: BundleOf) -> Result<(Told, Zeroizing<
     Ok((Told { revision, region, entries, grounds: Arc::new(grounds) }, json))
 }
 
-fn unresolvable(of: &BundleOf, faults: Vec<Fault>) -> Error {
+pub(super) fn unresolvable(of: &BundleOf, faults: Vec<Fault>) -> Error {
     let service = of.service.as_ref().map(|service| format!(" for {service}")).unwrap_or_default();
     let count = faults.len();
     let what = if count == 1 { "1 fault".to_owned() } else { format!("{count} faults") };

@@ -1,115 +1,239 @@
 //! One request's changes to a layer: what each new value inherits, who may write it, and the manifest at the end.
 
-use chandlery_wire::api::{State, WriteEntry, Written, WrittenEntry};
-use chandlery_wire::{Code, Delivery, EntryName, Grant, Layer, MAX_VALUE_BYTES, ServiceName, StackName, Value, Verb};
+use std::sync::Arc;
+
+use chandlery_wire::api::{Effect, State, WriteEntry, WrittenEntry};
+use chandlery_wire::{Code, EntryName, Grant, Layer, ServiceName, Value, Verb};
 
 use super::Error;
 use super::attributes::Attributes;
 use super::core::Core;
 use super::entries::{Which, declared, not_found, several};
 use super::records::{Records, base_of, header, is_set, lines, record, tag_of};
-use super::view::list;
+use super::validity::{check, unknown_service};
 use super::writes::Removal;
 use crate::access::{Caller, may_use_grant, scope_of};
 use crate::crypto::Keyring;
-use crate::resolve::parse;
 use crate::store::{LayerKey, LayerRow, LayerTags, Row, TagRow, Transaction};
 
+/// What all changes of one request share: the transaction, its time, and its revision, which is made when there is
+/// something to change.
+pub(super) struct Writing<'t> {
+    pub(super) core: &'t Core,
+    pub(super) caller: &'t Caller,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) transaction: &'t mut dyn Transaction,
+    pub(super) revision: Option<u64>,
+    now: i64,
+}
+
+impl<'t> Writing<'t> {
+    pub(super) fn new(core: &'t Core, caller: &'t Caller, transaction: &'t mut dyn Transaction) -> Self {
+        Self { core, caller, keyring: core.keyring(), transaction, revision: None, now: core.now() }
+    }
+
+    pub(super) fn records(&self) -> Records<'_> {
+        Records::new(&*self.transaction, &self.keyring)
+    }
+
+    fn revision(&mut self) -> Result<u64, Error> {
+        let revision = match self.revision {
+            Some(revision) => revision,
+            None => self.transaction.next_revision()?,
+        };
+        self.revision = Some(revision);
+        Ok(revision)
+    }
+}
+
+/// What became of one entry.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) name: EntryName,
+    pub(super) layer: Layer,
+    pub(super) grant: Grant,
+    pub(super) version: u64,
+    /// Nothing, where it was so already.
+    pub(super) effect: Option<Effect>,
+    pub(super) secret: bool,
+    /// The value, where it is a plain one.
+    pub(super) value: Option<Value>,
+}
+
+impl From<Outcome> for WrittenEntry {
+    fn from(outcome: Outcome) -> Self {
+        let Outcome { name, layer, grant, version, effect, .. } = outcome;
+        Self { name, layer, grant, version, changed: effect.is_some() }
+    }
+}
+
+/// What is to stand in a layer for a name and a grant.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
+    pub(super) state: State,
+    pub(super) attributes: Attributes,
+    pub(super) value: Value,
+}
+
+impl Content {
+    pub(super) fn without_value(state: State, attributes: &Attributes) -> Self {
+        Self { state, attributes: Attributes { size: 0, ..attributes.clone() }, value: Value::new([]) }
+    }
+}
+
 /// A layer with the changes of one request, before its manifest is made.
-pub(super) struct Draft<'a> {
-    core: &'a Core,
-    caller: &'a Caller,
-    keyring: &'a Keyring,
-    transaction: &'a mut dyn Transaction,
-    key: &'a LayerKey,
+pub(super) struct Draft<'a, 't> {
+    writing: &'a mut Writing<'t>,
+    key: LayerKey,
     services: Vec<ServiceName>,
     tags: LayerTags,
     /// The base's current rows, where this is an overlay: for what a new value inherits.
     base: Vec<TagRow>,
-    written: Vec<WrittenEntry>,
+    outcomes: Vec<Outcome>,
 }
 
-impl<'a> Draft<'a> {
+impl<'a, 't> Draft<'a, 't> {
     /// Believes the layer before it adds to it: a new manifest must not bless rows that somebody else slipped in.
-    pub(super) fn begin(
-        core: &'a Core,
-        caller: &'a Caller,
-        keyring: &'a Keyring,
-        transaction: &'a mut dyn Transaction,
-        key: &'a LayerKey,
-    ) -> Result<Self, Error> {
-        let records = Records::new(&*transaction, keyring);
-        declared(&records, key)?;
+    pub(super) fn begin(writing: &'a mut Writing<'t>, key: LayerKey) -> Result<Self, Error> {
+        let records = writing.records();
+        declared(&records, &key)?;
         let services = records.stack(&key.stack)?.services;
-        let tags = records.layer_tags(key)?;
+        let tags = records.layer_tags(&key)?;
         let base = match key.layer {
             Layer::Base => Vec::new(),
             Layer::Overlay(_) => records.layer_tags(&base_of(&key.stack, &key.environment))?.rows,
         };
-        Ok(Self { core, caller, keyring, transaction, key, services, tags, base, written: Vec::new() })
+        Ok(Self { writing, key, services, tags, base, outcomes: Vec::new() })
     }
 
-    pub(super) fn set(&mut self, name: EntryName, entry: WriteEntry) -> Result<(), Error> {
+    pub(super) fn set(&mut self, name: EntryName, entry: &WriteEntry) -> Result<(), Error> {
         let which = Which { layer: self.key.clone(), name, grant: entry.grant.clone() };
         let grant = self.grant(&which)?;
         self.permit(&grant)?;
-        let latest = self.check_version(&which, entry.expect_version)?;
-        let here = self.slot(&which.name, &grant);
-        let before = match here {
-            Some(tag) => self.row(self.key, &which.name, tag.version)?,
-            None => None,
-        };
+        self.check_version(&which, entry.expect_version)?;
+        let before = self.current(&which.name, &grant)?;
         let inherited = match &before {
             Some(row) => Some(Attributes::of(row)?),
             None => self.base_attributes(&which.name, &grant)?,
         };
-        let attributes = merge_attributes(&entry, inherited.unwrap_or_default());
+        let attributes = merge_attributes(entry, inherited.unwrap_or_default());
         check(&which.name, &attributes, &entry.value)?;
-        if let Some(row) = before.filter(|row| row.state == State::Live)
-            && Attributes::of(&row)? == attributes
-            && Records::new(&*self.transaction, self.keyring).open(self.key, &row)? == entry.value
-        {
-            self.say(which.name, grant, row.version, false);
-            return Ok(());
-        }
-        self.append(which.name, grant, State::Live, &attributes, &entry.value, latest)
+        let content = Content { state: State::Live, attributes, value: entry.value.clone() };
+        self.write(which.name, grant, content, before)
     }
 
     pub(super) fn delete(&mut self, which: &Which, removal: Removal) -> Result<(), Error> {
         let grant = self.grant(which)?;
         self.permit(&grant)?;
-        let latest = self.check_version(which, removal.expect_version)?;
-        let here = self.slot(&which.name, &grant).filter(|tag| is_set(tag.state)).cloned();
-        let in_base = self.base.iter().any(|tag| tag.name == which.name && is_set(tag.state));
-        let state = if removal.hide_base { State::Removed } else { State::Deleted };
-        match &here {
-            Some(tag) if tag.state == state => {
-                self.say(which.name.clone(), grant, tag.version, false);
-                return Ok(());
-            }
-            None if !(removal.hide_base && in_base) => {
-                let error = not_found(which, None);
-                let hint = format!(
-                    "the base sets it; to take it away in this region alone: chandlery rm {} --region {} --hide-base",
-                    which.name, self.key.layer
-                );
-                return Err(if in_base { error.hint(hint) } else { error });
-            }
-            _ => {}
+        self.check_version(which, removal.expect_version)?;
+        let before = self.current(&which.name, &grant)?;
+        let here = before.as_ref().filter(|row| is_set(row.state));
+        let in_base = named(&self.base, &which.name).iter().any(|tag| is_set(tag.state));
+        if here.is_none() && !(removal.hide_base && in_base) {
+            let error = not_found(which, None);
+            let hint = format!(
+                "the base sets it; to take it away in this region alone: chandlery rm {} --region {} --hide-base",
+                which.name, self.key.layer
+            );
+            return Err(if in_base { error.hint(hint) } else { error });
         }
-        let attributes = match &here {
-            Some(tag) => self.row(self.key, &which.name, tag.version)?.map(|row| Attributes::of(&row)).transpose()?,
+        let attributes = match here {
+            Some(row) => Some(Attributes::of(row)?),
             None => self.base_attributes(&which.name, &grant)?,
         };
-        let attributes = Attributes { size: 0, ..attributes.unwrap_or_default() };
-        self.append(which.name.clone(), grant, state, &attributes, &Value::new([]), latest)
+        let state = if removal.hide_base { State::Removed } else { State::Deleted };
+        let content = Content::without_value(state, &attributes.unwrap_or_default());
+        self.write(which.name.clone(), grant, content, before)
+    }
+
+    /// Puts an older version's content in place again. One whose value is gone is an error.
+    pub(super) fn restore(&mut self, which: &Which, version: u64, expected: Option<u64>) -> Result<(), Error> {
+        let versions = self.writing.records().versions(&self.key, &which.name)?;
+        let found = versions.iter().find(|row| row.version == version);
+        let row = found.ok_or_else(|| not_found(which, Some(version)))?;
+        self.check_version(which, expected)?;
+        let content = self.writing.records().content(&self.key, row)?;
+        self.put(&which.name, &row.grant, content)
+    }
+
+    /// Brings back the last value before the entry was deleted or removed.
+    pub(super) fn undelete(&mut self, which: &Which, expected: Option<u64>) -> Result<(), Error> {
+        let mut versions = self.writing.records().versions(&self.key, &which.name)?;
+        versions.retain(|row| which.grant.as_ref().is_none_or(|grant| *grant == row.grant));
+        self.check_version(which, expected)?;
+        match versions.first().map(|row| row.state) {
+            None => return Err(not_found(which, None)),
+            Some(State::Live) => {
+                return Err(Error::new(Code::Conflict, format!("{} is set: it was not deleted", which.target()))
+                    .hint(format!("`chandlery history {}` shows its versions", which.name)));
+            }
+            Some(State::Destroyed) => {
+                return Err(Error::new(
+                    Code::Conflict,
+                    format!("{} was destroyed, and is gone for good", which.target()),
+                )
+                .hint("set it again"));
+            }
+            Some(State::Deleted | State::Removed) => {}
+        }
+        let last = versions.iter().find(|row| row.state == State::Live);
+        let Some(row) = last else {
+            return Err(Error::new(Code::NotFound, format!("{} never had a value", which.target())).hint("set it"));
+        };
+        let content = self.writing.records().content(&self.key, row)?;
+        self.put(&which.name, &row.grant, content)
+    }
+
+    /// Puts this content in place, for exactly this grant.
+    pub(super) fn put(&mut self, name: &EntryName, grant: &Grant, content: Content) -> Result<(), Error> {
+        let which = Which { layer: self.key.clone(), name: name.clone(), grant: Some(grant.clone()) };
+        if is_set(content.state) {
+            self.grant(&which)?;
+        }
+        self.permit(grant)?;
+        if content.state == State::Live {
+            check(name, &content.attributes, &content.value)?;
+        }
+        let before = self.current(name, grant)?;
+        if content.state == State::Deleted && !before.as_ref().is_some_and(|row| is_set(row.state)) {
+            return Ok(());
+        }
+        self.write(which.name, grant.clone(), content, before)
+    }
+
+    /// Writes a version, unless what is there says the same.
+    pub(super) fn write(
+        &mut self,
+        name: EntryName,
+        grant: Grant,
+        content: Content,
+        before: Option<Row>,
+    ) -> Result<(), Error> {
+        let was_set = before.as_ref().is_some_and(|row| is_set(row.state));
+        if let Some(row) = before.filter(|row| row.state == content.state)
+            && (!is_set(row.state) || Attributes::of(&row)? == content.attributes)
+            && (row.state != State::Live || self.writing.records().open(&self.key, &row)? == content.value)
+        {
+            self.say(name, grant, row.version, None, &content);
+            return Ok(());
+        }
+        let effect = match (content.state, was_set) {
+            (State::Live, false) => Effect::Added,
+            (State::Live, true) => Effect::Changed,
+            (State::Removed, _) => Effect::Removed,
+            (State::Deleted | State::Destroyed, _) => Effect::Deleted,
+        };
+        let version = self.append(name.clone(), grant.clone(), &content)?;
+        self.say(name, grant, version, Some(effect), &content);
+        Ok(())
     }
 
     /// The grant that is meant: the one named; else the one there is in this layer; else the one in the base; else all.
     /// So a new value never widens who gets an entry unless somebody says so.
     fn grant(&self, which: &Which) -> Result<Grant, Error> {
         let set = |rows: &[TagRow]| -> Vec<Grant> {
-            rows.iter().filter(|tag| tag.name == which.name && is_set(tag.state)).map(|tag| tag.grant.clone()).collect()
+            let rows = named(rows, &which.name).iter();
+            rows.filter(|tag| is_set(tag.state)).map(|tag| tag.grant.clone()).collect()
         };
         let here = set(&self.tags.rows);
         if let Some(grant) = &which.grant {
@@ -143,106 +267,116 @@ impl<'a> Draft<'a> {
 
     fn permit(&self, grant: &Grant) -> Result<(), Error> {
         let scope = scope_of(&self.key.stack, &self.key.environment, &self.key.layer);
-        if may_use_grant(self.caller, Verb::Write, &scope, grant) { Ok(()) } else { Err(Error::forbidden()) }
+        if may_use_grant(self.writing.caller, Verb::Write, &scope, grant) { Ok(()) } else { Err(Error::forbidden()) }
     }
 
-    /// The newest version under any grant, if it is the one expected.
-    fn check_version(&self, which: &Which, expected: Option<u64>) -> Result<Option<(u64, [u8; 16])>, Error> {
-        let latest = self.transaction.latest(self.key, &which.name)?;
-        let version = latest.map_or(0, |(version, _)| version);
-        let is_set = self.tags.rows.iter().any(|tag| tag.name == which.name && is_set(tag.state));
+    /// Whether the newest version under any grant is the one expected.
+    fn check_version(&self, which: &Which, expected: Option<u64>) -> Result<(), Error> {
+        let Some(expected) = expected else { return Ok(()) };
+        let version = self.writing.transaction.latest(&self.key, &which.name)?.map_or(0, |(version, _)| version);
+        let is_set = named(&self.tags.rows, &which.name).iter().any(|tag| is_set(tag.state));
+        let conflict = |detail: String, hint: &str| Err(Error::new(Code::VersionConflict, detail).hint(hint));
+        let target = which.target();
         match expected {
-            Some(0) if is_set => Err(Error::new(
-                Code::VersionConflict,
-                format!("{} is set already, at version {version}", which.target()),
-            )
-            .hint("look at it, then write with the version you have seen")),
-            Some(expected) if expected != 0 && version == 0 => Err(Error::new(
-                Code::VersionConflict,
-                format!("{} was never set, and version {expected} is expected", which.target()),
-            )
-            .hint("leave the expected version out, or expect 0 for a new entry")),
-            Some(expected) if expected != 0 && expected != version => Err(Error::new(
-                Code::VersionConflict,
-                format!("{} is at version {version}, not {expected}: somebody else wrote it", which.target()),
-            )
-            .hint("look at what was written, then write with that version")),
-            _ => Ok(latest),
+            0 if is_set => conflict(
+                format!("{target} is set already, at version {version}"),
+                "look at it, then write with the version you have seen",
+            ),
+            0 => Ok(()),
+            _ if version == 0 => conflict(
+                format!("{target} was never set, and version {expected} is expected"),
+                "leave the expected version out, or expect 0 for a new entry",
+            ),
+            _ if expected != version => conflict(
+                format!("{target} is at version {version}, not {expected}: somebody else wrote it"),
+                "look at what was written, then write with that version",
+            ),
+            _ => Ok(()),
         }
     }
 
-    fn slot(&self, name: &EntryName, grant: &Grant) -> Option<&TagRow> {
-        self.tags.rows.iter().find(|tag| &tag.name == name && &tag.grant == grant)
+    /// What stands here now for the name and the grant, set or not.
+    pub(super) fn current(&self, name: &EntryName, grant: &Grant) -> Result<Option<Row>, Error> {
+        match named(&self.tags.rows, name).iter().find(|tag| &tag.grant == grant) {
+            Some(tag) => self.row(&self.key, name, tag.version),
+            None => Ok(None),
+        }
     }
 
     fn row(&self, key: &LayerKey, name: &EntryName, version: u64) -> Result<Option<Row>, Error> {
-        let row = self.transaction.version(key, name, version)?;
+        let row = self.writing.transaction.version(key, name, version)?;
         if let Some(row) = &row {
-            Records::new(&*self.transaction, self.keyring).authenticate(key, row)?;
+            self.writing.records().authenticate(key, row)?;
         }
         Ok(row)
     }
 
     /// What the base says of the entry: for the same grant, or for the only one it has.
     fn base_attributes(&self, name: &EntryName, grant: &Grant) -> Result<Option<Attributes>, Error> {
-        let set: Vec<&TagRow> = self.base.iter().filter(|tag| &tag.name == name && is_set(tag.state)).collect();
+        let set: Vec<&TagRow> = named(&self.base, name).iter().filter(|tag| is_set(tag.state)).collect();
         let same = set.iter().find(|tag| &tag.grant == grant);
         let Some(tag) = same.or(if set.len() == 1 { set.first() } else { None }) else { return Ok(None) };
         let row = self.row(&base_of(&self.key.stack, &self.key.environment), name, tag.version)?;
         row.map(|row| Attributes::of(&row)).transpose()
     }
 
-    fn append(
-        &mut self,
-        name: EntryName,
-        grant: Grant,
-        state: State,
-        attributes: &Attributes,
-        value: &Value,
-        latest: Option<(u64, [u8; 16])>,
-    ) -> Result<(), Error> {
+    fn append(&mut self, name: EntryName, grant: Grant, content: &Content) -> Result<u64, Error> {
+        let latest = self.writing.transaction.latest(&self.key, &name)?;
         let (version, previous) = latest.map_or((1, Vec::new()), |(version, tag)| (version + 1, tag.to_vec()));
+        let revision = self.writing.revision()?;
+        let state = content.state;
         let mut row = Row {
             name,
             grant,
             version,
             state,
-            attributes: attributes.to_json()?,
-            created: self.core.now(),
-            author: self.caller.id.to_string(),
+            attributes: content.attributes.to_json(revision)?,
+            created: self.writing.now,
+            author: self.writing.caller.id.to_string(),
             previous,
             sealed: Vec::new(),
         };
-        row.sealed = record(self.key, &row).seal(self.keyring, value)?.into_bytes();
-        self.transaction.append_row(self.key, &row)?;
+        row.sealed = record(&self.key, &row).seal(&self.writing.keyring, &content.value)?.into_bytes();
+        self.writing.transaction.append_row(&self.key, &row)?;
         let mut tag = [0; 16];
         tag.copy_from_slice(tag_of(&row.sealed));
-        let line = TagRow { name: row.name.clone(), grant: row.grant.clone(), version, state, tag };
-        let rows = &mut self.tags.rows;
-        rows.retain(|other| (&other.name, &other.grant) != (&line.name, &line.grant));
+        let line = TagRow { name: row.name, grant: row.grant, version, state, tag };
         let order = |row: &TagRow| (row.name.clone(), row.grant.to_string());
-        let at = rows.partition_point(|other| order(other) < order(&line));
-        rows.insert(at, line);
-        self.say(row.name, row.grant, version, true);
-        Ok(())
+        let (rows, place) = (&mut self.tags.rows, order(&line));
+        let at = rows.partition_point(|other| order(other) < place);
+        match rows.get_mut(at).filter(|other| order(other) == place) {
+            Some(same) => *same = line,
+            None => rows.insert(at, line),
+        }
+        Ok(version)
     }
 
-    fn say(&mut self, name: EntryName, grant: Grant, version: u64, changed: bool) {
-        self.written.push(WrittenEntry { name, layer: self.key.layer.clone(), grant, version, changed });
+    fn say(&mut self, name: EntryName, grant: Grant, version: u64, effect: Option<Effect>, content: &Content) {
+        let secret = content.attributes.secret;
+        let value = (!secret && content.state == State::Live).then(|| content.value.clone());
+        let layer = self.key.layer.clone();
+        self.outcomes.push(Outcome { name, layer, grant, version, effect, secret, value });
     }
 
     /// Makes the manifest, where there is something new for it.
-    pub(super) fn finish(self) -> Result<Written, Error> {
-        let count = self.written.iter().filter(|entry| entry.changed).count() as u64;
-        if count == 0 {
-            return Ok(Written { revision: self.transaction.revision()?, entries: self.written });
+    pub(super) fn finish(self) -> Result<Vec<Outcome>, Error> {
+        let count = self.outcomes.iter().filter(|outcome| outcome.effect.is_some()).count() as u64;
+        if count > 0 {
+            let Self { writing, key, tags, .. } = self;
+            let revision = writing.revision()?;
+            let manifest = header(&key, revision).sign(&writing.keyring, lines(&tags.rows));
+            writing.transaction.put_layer(&key, &LayerRow { revision, manifest })?;
+            writing.transaction.count_encryptions(writing.keyring.current(), count)?;
         }
-        let revision = self.transaction.next_revision()?;
-        let manifest = header(self.key, revision).sign(self.keyring, lines(&self.tags.rows));
-        self.transaction.put_layer(self.key, &LayerRow { revision, manifest })?;
-        self.transaction.count_encryptions(self.keyring.current(), count)?;
-        Ok(Written { revision, entries: self.written })
+        Ok(self.outcomes)
     }
+}
+
+/// The rows of that name. They are sorted by it.
+pub(super) fn named<'r>(rows: &'r [TagRow], name: &EntryName) -> &'r [TagRow] {
+    let start = rows.partition_point(|row| row.name < *name);
+    let length = rows[start..].partition_point(|row| row.name == *name);
+    &rows[start..start + length]
 }
 
 fn merge_attributes(entry: &WriteEntry, inherited: Attributes) -> Attributes {
@@ -252,37 +386,4 @@ fn merge_attributes(entry: &WriteEntry, inherited: Attributes) -> Attributes {
         deliver: entry.deliver.clone().unwrap_or(inherited.deliver),
         size: entry.value.len() as u64,
     }
-}
-
-/// Whether the value can be what it is said to be.
-fn check(name: &EntryName, attributes: &Attributes, value: &Value) -> Result<(), Error> {
-    if value.len() > MAX_VALUE_BYTES {
-        return Err(Error::new(
-            Code::TooLarge,
-            format!("{name} has {} bytes; a value may have {MAX_VALUE_BYTES} (512 KiB)", value.len()),
-        )
-        .hint("keep large files elsewhere, and the key to them here"));
-    }
-    let invalid = |detail: String| Err(Error::new(Code::Invalid, detail));
-    if attributes.deliver == Delivery::Variable {
-        if name.as_variable().is_none() {
-            return invalid(
-                "is not a name that a variable can have (letters, digits, underscore): deliver it as a file".to_owned(),
-            );
-        }
-        if value.expose_secret().contains(&0) {
-            return invalid("has a NUL byte, which no variable can hold: deliver it as a file".to_owned());
-        }
-    }
-    if attributes.template
-        && let Err(fault) = parse(value.expose_secret())
-    {
-        return invalid(format!("is not a template that can be read: {fault}"));
-    }
-    Ok(())
-}
-
-fn unknown_service(stack: &StackName, service: &ServiceName, known: &[ServiceName]) -> Error {
-    Error::new(Code::NotFound, format!("the stack {stack} has no service {service}; it has {}", list(known)))
-        .hint(format!("declare it: chandlery service add {service}"))
 }

@@ -4,11 +4,13 @@ use chandlery_wire::api::{Entry, EntryInfo, EntryList, State};
 use chandlery_wire::{Code, EntryName, EnvironmentName, Grant, Layer, RegionName, StackName, Verb};
 
 use super::attributes::info;
+use super::moment::Moment;
 use super::operation::{Action, Done};
 use super::records::{Records, base_of, is_set};
 use super::view::{declared_region, list};
 use super::{Error, Vault};
 use crate::access::{Caller, may_for_some_service, may_somewhere, may_use_grant, scope_of};
+use crate::crypto::is_destroyed;
 use crate::store::{LayerKey, Row};
 
 /// An entry in one layer; where it is set there for several grants, for which.
@@ -109,6 +111,40 @@ impl Vault {
         .await
     }
 
+    /// An entry with its value, as it was at a revision or a time.
+    ///
+    /// # Errors
+    /// As [`Vault::entry`]; and where a version is named as well, or the moment has not come yet.
+    pub async fn entry_at(
+        &self,
+        caller: &Caller,
+        which: Which,
+        version: Option<u64>,
+        at: String,
+    ) -> Result<Entry, Error> {
+        let action = Action::new("read-entry").on(which.target());
+        self.perform(caller, action, move |core, caller| {
+            require(caller, &which)?;
+            if version.is_some() {
+                return Err(Error::new(Code::BadRequest, "a version and a moment are both named")
+                    .hint("name the one or the other"));
+            }
+            let keyring = core.keyring();
+            core.read(|snapshot| {
+                let moment = Moment::parse(core, snapshot, &at)?;
+                let records = Records::new(snapshot, &keyring).as_of(Some(moment));
+                declared(&records, &which.layer)?;
+                let row = current(&records, &which)?;
+                if !readable(caller, &which.layer, &row.grant) {
+                    return Err(Error::forbidden());
+                }
+                let value = records.open(&which.layer, &row)?;
+                Ok(Done::new(Entry { info: info(&which.layer.layer, &row)?, value }))
+            })
+        })
+        .await
+    }
+
     /// The versions of an entry in one layer, newest first, under all the grants that the caller may read.
     ///
     /// # Errors
@@ -193,6 +229,10 @@ pub(super) fn not_found(which: &Which, version: Option<u64>) -> Error {
 /// A row for people: with its value, where it is plain.
 pub(super) fn described(records: &Records<'_>, key: &LayerKey, row: &Row) -> Result<EntryInfo, Error> {
     // Opened first: what the columns say is believed only then.
+    if is_destroyed(&row.sealed) {
+        records.authenticate(key, row)?;
+        return Ok(EntryInfo { state: State::Destroyed, ..info(&key.layer, row)? });
+    }
     let value = records.open(key, row)?;
     let mut info = info(&key.layer, row)?;
     info.value = (!info.secret && row.state == State::Live).then_some(value);

@@ -76,6 +76,7 @@ pub fn open(opening: &Opening<'_>) -> Result<(Vault, Option<TokenText>), OpenErr
     let encryptions = encryptions(&keys, &keyring);
     let store = Arc::clone(&opening.store);
     let core = Core::new(store, audit, Arc::clone(&opening.clock), root, keyring, encryptions)?;
+    super::destroying::erase(&core)?;
     Ok((Vault { core: Arc::new(core) }, token))
 }
 

@@ -1,25 +1,36 @@
 //! Rows that are believed: every look-up here checks the mac, the manifest or the tag of what it returns.
 
 use chandlery_wire::api::State;
-use chandlery_wire::{Code, EnvironmentName, Layer, NodeName, StackName, Value};
+use chandlery_wire::{Code, EntryName, EnvironmentName, Layer, NodeName, StackName, Value};
 
 use super::Error;
-use crate::crypto::{Definition, Keyring, LayerHeader, ManifestLine, NodeFields, RecordHeader, TokenFields};
+use super::attributes::{Attributes, revision_of};
+use super::draft::{Content, named};
+use super::moment::Moment;
+use crate::crypto::{
+    Definition, Keyring, LayerHeader, ManifestLine, NodeFields, RecordHeader, TokenFields, is_destroyed,
+};
 use crate::store::{
-    EnvironmentRow, LayerContent, LayerKey, LayerTags, NodeRow, Row, Snapshot, StackRow, StoreError, TAG_BYTES, TagRow,
-    TokenRow,
+    EnvironmentRow, LayerContent, LayerKey, LayerRow, LayerTags, NodeRow, Row, Snapshot, StackRow, StoreError,
+    TAG_BYTES, TagRow, TokenRow,
 };
 
-/// Reads from one snapshot with one keyring.
+/// Reads from one snapshot with one keyring; where a moment is named, the entries as they were then. What is declared is
+/// always what is declared now.
 #[derive(Clone, Copy)]
 pub(super) struct Records<'a> {
     pub(super) snapshot: &'a dyn Snapshot,
     pub(super) keyring: &'a Keyring,
+    moment: Option<Moment>,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn new(snapshot: &'a dyn Snapshot, keyring: &'a Keyring) -> Self {
-        Self { snapshot, keyring }
+        Self { snapshot, keyring, moment: None }
+    }
+
+    pub(super) fn as_of(self, moment: Option<Moment>) -> Self {
+        Self { moment, ..self }
     }
 
     pub(super) fn stack(&self, name: &StackName) -> Result<StackRow, Error> {
@@ -66,6 +77,9 @@ impl<'a> Records<'a> {
 
     /// A declared layer with its current rows, each in its place.
     pub(super) fn layer(&self, key: &LayerKey) -> Result<LayerContent, Error> {
+        if let Some(moment) = self.moment {
+            return self.past_layer(key, moment);
+        }
         let content = self.snapshot.layer(key)?.ok_or_else(|| layer_missing(key))?;
         let lines = content.rows.iter().map(|row| ManifestLine {
             name: &row.name,
@@ -105,9 +119,43 @@ impl<'a> Records<'a> {
     }
 
     /// All versions of an entry in one layer, newest first, each linked to the one before.
-    pub(super) fn versions(&self, key: &LayerKey, name: &chandlery_wire::EntryName) -> Result<Vec<Row>, Error> {
+    pub(super) fn versions(&self, key: &LayerKey, name: &EntryName) -> Result<Vec<Row>, Error> {
         let tags = self.layer_tags(key)?;
         let rows = self.snapshot.versions(key, name)?;
+        self.linked(key, name, &tags.rows, &rows)?;
+        Ok(rows)
+    }
+
+    /// The layer as it was. The current rows are in the manifest, and each version names the tag of the one before: so the
+    /// whole history is as authentic as what is current.
+    fn past_layer(&self, key: &LayerKey, moment: Moment) -> Result<LayerContent, Error> {
+        let tags = self.layer_tags(key)?;
+        let history = self.snapshot.history(key)?;
+        let mut known: Vec<&EntryName> = tags.rows.iter().map(|tag| &tag.name).collect();
+        known.dedup();
+        let mut rows = Vec::new();
+        let mut revision = 0;
+        let mut versions = history.chunk_by(|one, other| one.name == other.name);
+        for name in known {
+            let versions = versions.next().filter(|rows| &rows[0].name == name).unwrap_or_default();
+            self.linked(key, name, &tags.rows, versions)?;
+            let mut then: Vec<&Row> = Vec::new();
+            for row in versions {
+                if moment.includes(row)? && !then.iter().any(|newer| newer.grant == row.grant) {
+                    then.push(row);
+                }
+            }
+            then.sort_by_key(|row| row.grant.to_string());
+            for row in then {
+                revision = revision_of(row)?.max(revision);
+                rows.push(row.clone());
+            }
+        }
+        Ok(LayerContent { layer: LayerRow { revision, ..tags.layer }, rows })
+    }
+
+    /// That these are all versions of the entry: from the newest, which is current, without a gap, down to the first.
+    fn linked(&self, key: &LayerKey, name: &EntryName, current: &[TagRow], rows: &[Row]) -> Result<(), Error> {
         let damaged = || {
             Error::new(
                 Code::Integrity,
@@ -115,21 +163,21 @@ impl<'a> Records<'a> {
             )
             .hint("find out who can write to the database, then restore a backup")
         };
-        let newest = tags.rows.iter().filter(|tag| &tag.name == name).map(|tag| tag.version).max();
+        let newest = named(current, name).iter().map(|tag| tag.version).max();
         if rows.first().map(|row| row.version) != newest {
             return Err(damaged());
         }
         for (at, row) in rows.iter().enumerate() {
-            // The newest first, without a gap, down to the first, which has none before it.
             let before = rows.get(at + 1);
             let expected = before.map(|row| tag_of(&row.sealed)).unwrap_or_default();
+            // The first has none before it.
             let follows = before.map_or(row.version == 1, |before| before.version + 1 == row.version);
             if !follows || row.previous != expected {
                 return Err(damaged());
             }
             self.authenticate(key, row)?;
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// That a row's columns are as they were written, where its value is not wanted: the manifest covers the tag, and the
@@ -140,7 +188,32 @@ impl<'a> Records<'a> {
 
     /// The plaintext of a row.
     pub(super) fn open(&self, key: &LayerKey, row: &Row) -> Result<Value, Error> {
+        if is_destroyed(&row.sealed) {
+            self.authenticate(key, row)?;
+            return Err(destroyed(key, row));
+        }
         Ok(record(key, row).open(self.keyring, &row.sealed)?)
+    }
+
+    /// What a row puts in its place.
+    pub(super) fn content(&self, key: &LayerKey, row: &Row) -> Result<Content, Error> {
+        Ok(Content { state: row.state, attributes: Attributes::of(row)?, value: self.open(key, row)? })
+    }
+
+    /// All layers of an environment: the base, and the overlays of its regions.
+    pub(super) fn layers(&self, environment: &EnvironmentRow) -> Vec<LayerKey> {
+        let base = base_of(&environment.stack, &environment.name);
+        let overlays =
+            environment.regions.iter().map(|region| LayerKey { layer: Layer::Overlay(region.clone()), ..base.clone() });
+        std::iter::once(base.clone()).chain(overlays.collect::<Vec<_>>()).collect()
+    }
+
+    /// The revision at which anything of an environment last changed.
+    pub(super) fn revision_of(&self, environment: &EnvironmentRow) -> Result<u64, Error> {
+        self.layers(environment).iter().try_fold(0, |newest, key| {
+            let layer = self.snapshot.layer_row(key)?.ok_or_else(|| layer_missing(key))?;
+            Ok(newest.max(layer.revision))
+        })
     }
 
     pub(super) fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<TokenRow>, Error> {
@@ -237,6 +310,11 @@ fn layer_missing(key: &LayerKey) -> Error {
         .hint("find out who can write to the database, then restore a backup")
 }
 
+pub(super) fn destroyed(key: &LayerKey, row: &Row) -> Error {
+    Error::new(Code::NotFound, format!("the value of {key}/{}, version {}, was destroyed", row.name, row.version))
+        .hint("it is gone for good; set it again")
+}
+
 pub(super) fn header(key: &LayerKey, revision: u64) -> LayerHeader<'_> {
     LayerHeader { stack: &key.stack, environment: &key.environment, layer: &key.layer, revision }
 }
@@ -293,5 +371,5 @@ pub(super) fn base_of(stack: &StackName, environment: &EnvironmentName) -> Layer
 }
 
 pub(super) fn is_set(state: State) -> bool {
-    state != State::Deleted
+    matches!(state, State::Live | State::Removed)
 }

@@ -202,9 +202,9 @@ fn union<T: Ord + Clone>(known: &[T], added: Vec<T>, what: &str) -> Result<(Vec<
 }
 
 /// A transaction that writes definitions, signed.
-struct Declarer<'a> {
-    transaction: &'a mut dyn Transaction,
-    keyring: Arc<Keyring>,
+pub(super) struct Declarer<'a> {
+    pub(super) transaction: &'a mut dyn Transaction,
+    pub(super) keyring: Arc<Keyring>,
 }
 
 impl Declarer<'_> {
@@ -216,6 +216,18 @@ impl Declarer<'_> {
         let mac = Definition::Stack { name, services: &services }.sign(&self.keyring);
         self.transaction.next_revision()?;
         Ok(self.transaction.put_stack(&StackRow { name: name.clone(), services, mac })?)
+    }
+
+    /// Declares regions of an environment beside those that it has.
+    pub(super) fn add_regions(
+        &mut self,
+        stack: &StackName,
+        name: &EnvironmentName,
+        known: &[RegionName],
+        added: Vec<RegionName>,
+    ) -> Result<(), Error> {
+        let (all, _) = union(known, added, "regions")?;
+        self.put_environment(stack, name, Some(known), all)
     }
 
     /// An environment and the layers that it is new to. A layer exists from its declaration on, empty: one that is

@@ -1,17 +1,18 @@
 //! Setting and deleting entries.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
-use chandlery_wire::api::{NamedEntry, Written};
+use chandlery_wire::api::{NamedEntry, Written, WrittenEntry};
 use chandlery_wire::{Code, EntryName, Fault, Layer, Verb};
 
 use super::core::Core;
-use super::draft::Draft;
+use super::draft::{Draft, Outcome, Writing};
 use super::entries::Which;
 use super::operation::{Action, Done};
 use super::{Error, Vault};
 use crate::access::{Caller, may_somewhere};
-use crate::store::{LayerKey, StoreError, Transaction};
+use crate::store::{LayerKey, StoreError};
 
 /// The most entries in one request.
 const MOST_ENTRIES: usize = 10_000;
@@ -47,7 +48,8 @@ impl Vault {
             let (job_core, job_caller) = (Arc::clone(core), caller.clone());
             let count = entries.len() as u64;
             let result = core.write(move |transaction| {
-                let written = write_all(&job_core, &job_caller, transaction, &layer, entries)?;
+                let mut writing = Writing::new(&job_core, &job_caller, transaction);
+                let written = write_all(&mut writing, layer, entries)?;
                 if dry_run { Err(Stop::DryRun(written)) } else { Ok(written) }
             });
             finish(core, result, count)
@@ -69,10 +71,11 @@ impl Vault {
             }
             let (job_core, job_caller) = (Arc::clone(core), caller.clone());
             let result = core.write(move |transaction| {
-                let keyring = job_core.keyring();
-                let mut draft = Draft::begin(&job_core, &job_caller, &keyring, transaction, &which.layer)?;
+                let mut writing = Writing::new(&job_core, &job_caller, transaction);
+                let mut draft = Draft::begin(&mut writing, which.layer.clone())?;
                 draft.delete(&which, removal)?;
-                Ok(draft.finish()?)
+                let outcomes = draft.finish()?;
+                Ok(written(&writing, outcomes)?)
             });
             finish(core, result, 1)
         })
@@ -145,32 +148,41 @@ fn check_batch(entries: &[NamedEntry]) -> Result<(), Error> {
     }
 }
 
-fn write_all(
-    core: &Core,
-    caller: &Caller,
-    transaction: &mut dyn Transaction,
-    layer: &LayerKey,
-    entries: Vec<NamedEntry>,
-) -> Result<Written, Error> {
-    let keyring = core.keyring();
-    let mut draft = Draft::begin(core, caller, &keyring, transaction, layer)?;
+fn write_all(writing: &mut Writing<'_>, layer: LayerKey, entries: Vec<NamedEntry>) -> Result<Written, Error> {
+    let mut draft = Draft::begin(writing, layer)?;
     let mut faults = Vec::new();
     for NamedEntry { name, entry } in entries {
-        match draft.set(name.clone(), entry) {
-            Ok(()) => {}
-            // What is wrong with one value is told with what is wrong with the others; anything else ends it.
-            Err(error) if error.code == Code::Invalid => {
-                faults.push(Fault { name: name.to_string(), detail: error.detail });
-            }
-            Err(error) => return Err(error),
-        }
+        collect(&mut faults, &name, draft.set(name.clone(), &entry))?;
     }
+    if !faults.is_empty() {
+        return Err(faulty(faults));
+    }
+    let outcomes = draft.finish()?;
+    written(writing, outcomes)
+}
+
+fn written(writing: &Writing<'_>, outcomes: Vec<Outcome>) -> Result<Written, Error> {
+    let revision = writing.transaction.revision()?;
+    Ok(Written { revision, entries: outcomes.into_iter().map(WrittenEntry::from).collect() })
+}
+
+/// What is wrong with one value is told with what is wrong with the others; anything else ends it.
+pub(super) fn collect(faults: &mut Vec<Fault>, name: impl Display, result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(error) if error.code == Code::Invalid => {
+            faults.push(Fault { name: name.to_string(), detail: error.detail });
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+pub(super) fn faulty(faults: Vec<Fault>) -> Error {
     match &faults[..] {
-        [] => draft.finish(),
-        [fault] => Err(Error::new(Code::Invalid, format!("{} {}", fault.name, fault.detail))
-            .hint("nothing was written; correct it and send it again")),
-        _ => Err(Error::new(Code::Invalid, format!("{} entries cannot be written, so none was", faults.len()))
+        [fault] => Error::new(Code::Invalid, format!("{} {}", fault.name, fault.detail))
+            .hint("nothing was written; correct it and send it again"),
+        _ => Error::new(Code::Invalid, format!("{} entries cannot be written, so none was", faults.len()))
             .hint("correct them and send them all again")
-            .faults(faults)),
+            .faults(faults),
     }
 }

@@ -28,6 +28,8 @@ pub(in crate::http) struct BundleQuery {
     #[serde(default, deserialize_with = "wait")]
     #[param(value_type = u64, required = false, minimum = 0, maximum = 300, default = 0)]
     wait: Duration,
+    /// The bundle as it was: at a revision (`42`), or a time (RFC 3339).
+    at: Option<String>,
 }
 
 /// The bundle of an environment that has no regions, or of the region that a node is in.
@@ -49,6 +51,9 @@ pub(in crate::http) async fn of_environment(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let of = BundleOf { stack, environment, region: None, node: query.node, service: query.service };
+    if let Some(at) = query.at {
+        return past(&app, &caller, of, at).await;
+    }
     answer(&app, &caller, of, query.wait, headers).await
 }
 
@@ -71,6 +76,9 @@ pub(in crate::http) async fn of_region(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let of = BundleOf { stack, environment, region: Some(region), node: query.node, service: query.service };
+    if let Some(at) = query.at {
+        return past(&app, &caller, of, at).await;
+    }
     answer(&app, &caller, of, query.wait, headers).await
 }
 
@@ -104,6 +112,13 @@ async fn answer(
         None => response.status(StatusCode::NOT_MODIFIED).body(Body::empty()),
     };
     Ok(response.unwrap_or_default())
+}
+
+/// What was, does not change: nothing is waited for, and nobody has it already.
+async fn past(app: &App, caller: &Caller, of: BundleOf, at: String) -> Result<Response, Failure> {
+    let (_, body) = app.vault()?.bundle_at(caller, of, at).await?;
+    let response = Response::builder().header(header::CONTENT_TYPE, "application/json");
+    Ok(response.body(Body::from(body.unwrap_or_default())).unwrap_or_default())
 }
 
 /// For those who find no place to wait: so often is a change looked for without one.

@@ -1,5 +1,5 @@
 use axum::extract::State;
-use chandlery_wire::api::{Entry, EntryList, NamedEntry, WriteEntries, WriteEntry, Written};
+use chandlery_wire::api::{Destroyed, Entry, EntryList, NamedEntry, WriteEntries, WriteEntry, Written};
 use chandlery_wire::{EntryName, EnvironmentName, Grant, Layer, Problem, RegionName, StackName};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -9,7 +9,7 @@ use crate::http::caller::Authenticated;
 use crate::http::extract::{Json, Path, Query, grant};
 use crate::http::problem::Failure;
 use crate::store::LayerKey;
-use crate::vault::{Removal, Which};
+use crate::vault::{Destruction, Removal, Which};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +32,8 @@ pub(in crate::http) struct VersionQuery {
     /// A version; the current one where it is left out.
     #[param(minimum = 1)]
     version: Option<u64>,
+    /// The entry as it was: at a revision (`42`), or a time (RFC 3339).
+    at: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -49,6 +51,17 @@ pub(in crate::http) struct DeleteQuery {
     hide_base: bool,
     /// Delete only if the entry is at this version.
     expect_version: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct DestroyQuery {
+    /// The overlay of this region; the base where it is left out.
+    region: Option<RegionName>,
+    /// The base and all overlays.
+    #[serde(default)]
+    all_layers: bool,
 }
 
 /// The entries of an environment: of all layers, or of the base and one overlay.
@@ -103,7 +116,12 @@ pub(in crate::http) async fn read(
 ) -> Result<axum::Json<Entry>, Failure> {
     let layer = LayerKey { stack, environment, layer: Layer::from(query.region) };
     let which = Which { layer, name, grant: query.grant };
-    Ok(axum::Json(app.vault()?.entry(&caller, which, query.version).await?))
+    let vault = app.vault()?;
+    let entry = match query.at {
+        Some(at) => vault.entry_at(&caller, which, query.version, at).await?,
+        None => vault.entry(&caller, which, query.version).await?,
+    };
+    Ok(axum::Json(entry))
 }
 
 /// Writes a new version of an entry.
@@ -162,4 +180,23 @@ pub(in crate::http) async fn versions(
 ) -> Result<axum::Json<EntryList>, Failure> {
     let layer = LayerKey { stack, environment, layer: Layer::from(query.region) };
     Ok(axum::Json(app.vault()?.versions(&caller, layer, name).await?))
+}
+
+/// Destroys the values of all versions of an entry in one layer, or in all: for good.
+#[utoipa::path(delete, path = "/v1/entries/{stack}/{environment}/{name}/versions",
+    params(("stack" = StackName, Path), ("environment" = EnvironmentName, Path), ("name" = EntryName, Path), DestroyQuery),
+    responses(
+        (status = 200, body = Destroyed),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(in crate::http) async fn destroy(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Path((stack, environment, name)): Path<(StackName, EnvironmentName, EntryName)>,
+    Query(query): Query<DestroyQuery>,
+) -> Result<axum::Json<Destroyed>, Failure> {
+    let layer = (!query.all_layers).then(|| Layer::from(query.region));
+    let what = Destruction { stack, environment, name, layer };
+    Ok(axum::Json(app.vault()?.destroy(&caller, what).await?))
 }

@@ -98,6 +98,10 @@ impl Store for SqliteStore {
         data_version(&self.watcher.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn erase(&self) -> Result<(), StoreError> {
+        self.writer.erase()
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         self.writer.check()?;
         let mut revision = Ok(0);

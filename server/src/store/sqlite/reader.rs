@@ -62,7 +62,7 @@ impl<'c> View<'c> {
         Ok(self.many(sql, params, read)?.into_iter().next())
     }
 
-    pub(super) fn layer_row(&self, key: &LayerKey) -> Result<Option<(i64, LayerRow)>, StoreError> {
+    pub(super) fn find_layer(&self, key: &LayerKey) -> Result<Option<(i64, LayerRow)>, StoreError> {
         let sql = "SELECT id, revision, manifest FROM layers WHERE stack = ?1 AND environment = ?2 AND layer = ?3";
         let params = (key.stack.as_str(), key.environment.as_str(), key.layer.as_str());
         self.one(sql, params, |columns| {
@@ -103,8 +103,12 @@ impl Snapshot for View<'_> {
         self.one(sql, (stack.as_str(), name.as_str()), |columns| rows::environment(columns, stack))
     }
 
+    fn layer_row(&self, key: &LayerKey) -> Result<Option<LayerRow>, StoreError> {
+        Ok(self.find_layer(key)?.map(|(_, layer)| layer))
+    }
+
     fn layer(&self, key: &LayerKey) -> Result<Option<LayerContent>, StoreError> {
-        let Some((id, layer)) = self.layer_row(key)? else { return Ok(None) };
+        let Some((id, layer)) = self.find_layer(key)? else { return Ok(None) };
         let sql = concat!(
             "SELECT name, grant, version, state, attributes, created, author, previous, sealed ",
             "FROM current_entries WHERE layer_id = ?1 ORDER BY name, grant"
@@ -114,7 +118,7 @@ impl Snapshot for View<'_> {
     }
 
     fn layer_tags(&self, key: &LayerKey) -> Result<Option<LayerTags>, StoreError> {
-        let Some((id, layer)) = self.layer_row(key)? else { return Ok(None) };
+        let Some((id, layer)) = self.find_layer(key)? else { return Ok(None) };
         let sql = concat!(
             "SELECT name, grant, version, state, substr(sealed, -16) ",
             "FROM current_entries WHERE layer_id = ?1 ORDER BY name, grant"
@@ -133,7 +137,7 @@ impl Snapshot for View<'_> {
     }
 
     fn versions(&self, key: &LayerKey, name: &EntryName) -> Result<Vec<Row>, StoreError> {
-        let Some((id, _)) = self.layer_row(key)? else { return Ok(Vec::new()) };
+        let Some((id, _)) = self.find_layer(key)? else { return Ok(Vec::new()) };
         let sql = format!(
             "SELECT {ENTRY_COLUMNS} FROM current_entries WHERE layer_id = ?1 AND name = ?2 UNION ALL \
              SELECT {ENTRY_COLUMNS} FROM past_entries WHERE layer_id = ?1 AND name = ?2 ORDER BY version DESC"
@@ -141,8 +145,17 @@ impl Snapshot for View<'_> {
         self.many(&sql, (id, name.as_str()), |columns| rows::entry(columns, key))
     }
 
+    fn history(&self, key: &LayerKey) -> Result<Vec<Row>, StoreError> {
+        let Some((id, _)) = self.find_layer(key)? else { return Ok(Vec::new()) };
+        let sql = format!(
+            "SELECT {ENTRY_COLUMNS} FROM current_entries WHERE layer_id = ?1 UNION ALL \
+             SELECT {ENTRY_COLUMNS} FROM past_entries WHERE layer_id = ?1 ORDER BY name, version DESC"
+        );
+        self.many(&sql, [id], |columns| rows::entry(columns, key))
+    }
+
     fn version(&self, key: &LayerKey, name: &EntryName, version: u64) -> Result<Option<Row>, StoreError> {
-        let Some((id, _)) = self.layer_row(key)? else { return Ok(None) };
+        let Some((id, _)) = self.find_layer(key)? else { return Ok(None) };
         // A number that no row can have finds none.
         let Ok(version) = i64::try_from(version) else { return Ok(None) };
         let sql = format!(
@@ -153,7 +166,7 @@ impl Snapshot for View<'_> {
     }
 
     fn latest(&self, key: &LayerKey, name: &EntryName) -> Result<Option<(u64, [u8; TAG_BYTES])>, StoreError> {
-        let Some((id, _)) = self.layer_row(key)? else { return Ok(None) };
+        let Some((id, _)) = self.find_layer(key)? else { return Ok(None) };
         // The newest of all versions is the newest of its own grant, and so it is current.
         let sql = concat!(
             "SELECT version, substr(sealed, -16) FROM current_entries ",

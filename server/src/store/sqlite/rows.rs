@@ -71,8 +71,9 @@ impl Columns<'_> {
 
     fn state(&self, index: usize, record: &dyn Display) -> Result<State, StoreError> {
         let text = self.text(index, record)?;
-        let state = [State::Live, State::Deleted, State::Removed].into_iter().find(|state| state_text(*state) == text);
-        state.ok_or_else(|| self.damaged(index, record, "is none of live, deleted and removed"))
+        let states = [State::Live, State::Deleted, State::Removed, State::Destroyed];
+        let state = states.into_iter().find(|state| state_text(*state) == text);
+        state.ok_or_else(|| self.damaged(index, record, "is none of live, deleted, removed and destroyed"))
     }
 
     fn damaged(&self, index: usize, record: &dyn Display, reason: &str) -> StoreError {
@@ -95,6 +96,7 @@ pub(super) fn state_text(state: State) -> &'static str {
         State::Live => "live",
         State::Deleted => "deleted",
         State::Removed => "removed",
+        State::Destroyed => "destroyed",
     }
 }
 

@@ -90,6 +90,16 @@ pub(super) fn error(error: rusqlite::Error) -> StoreError {
     }
 }
 
+/// Writes the whole database anew and empties its log.
+///
+/// `secure_delete` overwrites what is deleted where it lies; but a page that was split keeps a copy of the cells that went
+/// to the other one, in bytes that belong to nothing. Only a new database has none of these.
+pub(super) fn erase(connection: &Connection) -> Result<(), StoreError> {
+    connection.execute_batch("VACUUM").map_err(error)?;
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(error)?;
+    if busy == 0 { Ok(()) } else { Err(StoreError::Locked) }
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // No CREATE: a database that vanishes while the server runs is an error, and not a new one.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;

@@ -1,6 +1,6 @@
 //! Writing rows.
 
-use chandlery_wire::NodeName;
+use chandlery_wire::{EntryName, NodeName};
 use rusqlite::params;
 
 use super::super::{
@@ -11,7 +11,7 @@ use super::rows::{ENTRY_COLUMNS, TOKEN_COLUMNS, state_text};
 
 impl View<'_> {
     fn layer_id(&self, key: &LayerKey) -> Result<i64, StoreError> {
-        let found = self.layer_row(key)?;
+        let found = self.find_layer(key)?;
         found.map(|(id, _)| id).ok_or_else(|| StoreError::Other(format!("there is no layer {key} to write to")))
     }
 }
@@ -72,8 +72,25 @@ impl Transaction for View<'_> {
         Ok(())
     }
 
+    fn replace_sealed(
+        &mut self,
+        key: &LayerKey,
+        name: &EntryName,
+        version: u64,
+        sealed: &[u8],
+    ) -> Result<(), StoreError> {
+        let (id, version) = (self.layer_id(key)?, signed(version)?);
+        let params = params![id, name.as_str(), version, sealed];
+        let replace =
+            |table| format!("UPDATE {table} SET sealed = ?4 WHERE layer_id = ?1 AND name = ?2 AND version = ?3");
+        match self.execute(&replace("current_entries"), params)? + self.execute(&replace("past_entries"), params)? {
+            1 => Ok(()),
+            _ => Err(StoreError::Other(format!("there is no version {version} of {key}/{name} to replace"))),
+        }
+    }
+
     fn remove_layer(&mut self, key: &LayerKey) -> Result<(), StoreError> {
-        let Some((id, _)) = self.layer_row(key)? else { return Ok(()) };
+        let Some((id, _)) = self.find_layer(key)? else { return Ok(()) };
         self.execute("DELETE FROM past_entries WHERE layer_id = ?1", [id])?;
         self.execute("DELETE FROM current_entries WHERE layer_id = ?1", [id])?;
         self.execute("DELETE FROM layers WHERE id = ?1", [id])?;

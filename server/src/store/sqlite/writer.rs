@@ -27,8 +27,13 @@ pub(super) struct Writer {
 type Shut = Arc<Mutex<Option<StoreError>>>;
 
 struct Pending {
-    job: WriteJob,
+    work: Work,
     reply: SyncSender<Result<(), StoreError>>,
+}
+
+enum Work {
+    Job(WriteJob),
+    Erase,
 }
 
 impl Writer {
@@ -44,10 +49,18 @@ impl Writer {
     }
 
     pub(super) fn write(&self, job: WriteJob) -> Result<(), StoreError> {
+        self.hand_over(Work::Job(job))
+    }
+
+    pub(super) fn erase(&self) -> Result<(), StoreError> {
+        self.hand_over(Work::Erase)
+    }
+
+    fn hand_over(&self, work: Work) -> Result<(), StoreError> {
         let (reply, answer) = sync_channel(1);
         let gone = || StoreError::other("the thread that writes has ended");
         let sender = self.sender.as_ref().ok_or_else(gone)?;
-        sender.send(Pending { job, reply }).map_err(|_| gone())?;
+        sender.send(Pending { work, reply }).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }
 
@@ -76,15 +89,35 @@ struct Thread {
 impl Thread {
     fn run(mut self, receiver: &Receiver<Pending>) {
         while let Ok(first) = receiver.recv() {
-            let mut batch = vec![first];
-            batch.extend(receiver.try_iter().take(MAX_BATCH - 1));
+            let mut batch = Vec::new();
+            for Pending { work, reply } in std::iter::once(first).chain(receiver.try_iter().take(MAX_BATCH - 1)) {
+                match work {
+                    Work::Job(job) => batch.push((job, reply)),
+                    Work::Erase => {
+                        self.settle(std::mem::take(&mut batch));
+                        self.erase(&reply);
+                    }
+                }
+            }
             self.settle(batch);
         }
     }
 
+    fn erase(&mut self, reply: &SyncSender<Result<(), StoreError>>) {
+        let result = self.open().and_then(schema::erase);
+        if let Err(error) = &result {
+            self.after_failure(error);
+        }
+        // A caller that is gone needs no answer.
+        let _ = reply.send(result);
+    }
+
     /// Runs the batch and tells every caller how it went.
-    fn settle(&mut self, batch: Vec<Pending>) {
-        let (jobs, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|pending| (pending.job, pending.reply)).unzip();
+    fn settle(&mut self, batch: Vec<(WriteJob, SyncSender<Result<(), StoreError>>)>) {
+        if batch.is_empty() {
+            return;
+        }
+        let (jobs, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let results = self.open().and_then(|connection| run_batch(connection, jobs));
         if let Err(error) = &results {
             self.after_failure(error);

@@ -1,5 +1,6 @@
 //! The vault on a real SQLite store and a real audit log, with a clock that a test moves.
 
+mod changes;
 mod entries;
 mod integrity;
 pub(super) mod nodes;

@@ -1,0 +1,215 @@
+//! `chandlery diff`
+
+use std::collections::BTreeMap;
+use std::path::{Path as FilePath, PathBuf};
+
+use chandlery_wire::api::{Cell, Compare, Comparison, Difference, Place, Side};
+
+use super::attributes::delivery_in_words;
+use super::audit::revision_or_moment;
+use super::matrix::in_full;
+use crate::client::Path;
+use crate::context::Context;
+use crate::failure::{Exit, Failure};
+use crate::formats;
+use crate::input;
+use crate::output::table::Table;
+use crate::output::{self, FormatArg};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A side is a region, `base`, an environment, environment/region or stack/environment/region; with @REVISION or @TIME behind it, as
+it was then; or a file (dotenv, .json, .yaml; `-` for stdin). Two whole environments are compared layer by layer.
+What is written is compared, templates as they are; with --service, what that service gets.
+
+Exit codes: 0 the same, 1 different, 2 something went wrong.
+
+Examples:
+  chandlery diff eu-west-1 sfo3
+  chandlery diff production..staging
+  chandlery diff production/eu-west-1@42 production/eu-west-1
+  chandlery diff @2026-11-20T10:00Z            # the environment then and now
+  chandlery diff eu.env eu-west-1 --service app")]
+pub(crate) struct Args {
+    /// The sides: A B, A..B, or one side with a revision or time, which is compared with now.
+    #[arg(required = true, num_args = 1..=2, value_name = "SIDE")]
+    sides: Vec<String>,
+    /// Show secrets.
+    #[arg(long)]
+    reveal: bool,
+    #[command(flatten)]
+    format: FormatArg,
+}
+
+/// One side, as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Operand {
+    File(PathBuf),
+    Place(Place),
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
+    compare(args, context).map_err(Failure::like_diff)
+}
+
+fn compare(args: &Args, context: &Context) -> Result<(), Failure> {
+    let (left, right) = operands(&args.sides, &|path| path.is_file())?;
+    let (left, right) = (side(left, context)?, side(right, context)?);
+    let path = Path::new(&["comparisons", context.stack()?.as_str(), context.environment()?.as_str()]);
+    let compare = Compare { left, right, service: context.service().cloned(), reveal: args.reveal };
+    let comparison: Comparison = context.client()?.post(&path, &compare)?;
+    args.format.print(&comparison, table)?;
+    if comparison.differences.is_empty() {
+        output::note(&format!("no difference; {} are the same", comparison.same));
+        return Ok(());
+    }
+    output::note(&format!("{} differ, {} are the same", comparison.differences.len(), comparison.same));
+    Err(Failure::answered_no())
+}
+
+fn operands(sides: &[String], is_file: &dyn Fn(&FilePath) -> bool) -> Result<(Operand, Operand), Failure> {
+    match sides {
+        [left, right] => Ok((operand(left, is_file)?, operand(right, is_file)?)),
+        [one] => match one.split_once("..").filter(|_| !is_file(FilePath::new(one))) {
+            Some((left, right)) if !left.is_empty() => Ok((operand(left, is_file)?, operand(right, is_file)?)),
+            _ => match operand(one, is_file)? {
+                Operand::Place(Place { place, at: Some(at) }) => {
+                    let now = Operand::Place(Place { place: place.clone(), at: None });
+                    Ok((Operand::Place(Place { place, at: Some(at) }), now))
+                }
+                _ => Err(Failure::usage(
+                    "one side alone has nothing to be compared with",
+                    "name two: `chandlery diff A B` or A..B; or one with @REVISION or @TIME, to compare it with now",
+                )),
+            },
+        },
+        _ => Err(Failure::usage("there are two sides to a comparison", "name two: `chandlery diff A B`")),
+    }
+}
+
+fn operand(text: &str, is_file: &dyn Fn(&FilePath) -> bool) -> Result<Operand, Failure> {
+    let path = FilePath::new(text);
+    let looks_like_one = text == "-"
+        || text.starts_with(['/', '.'])
+        || matches!(path.extension().and_then(|end| end.to_str()), Some("env" | "json" | "yaml" | "yml"));
+    if looks_like_one || is_file(path) {
+        return Ok(Operand::File(path.to_owned()));
+    }
+    let (place, at) = match text.split_once('@') {
+        None => (text, None),
+        Some((place, at)) => {
+            let at = revision_or_moment(at)
+                .map_err(|why| Failure::usage(format!("what is behind @ {why}"), "write @42, or @2026-11-20T10:00Z"))?;
+            (place, Some(at))
+        }
+    };
+    let place = (!place.is_empty()).then(|| place.to_owned());
+    Ok(Operand::Place(Place { place, at }))
+}
+
+fn side(operand: Operand, context: &Context) -> Result<Side, Failure> {
+    let file = match operand {
+        // A side that names no place is the region of the context, where there is one.
+        Operand::Place(Place { place, at }) => {
+            let place = place.or_else(|| context.layer.as_ref().map(|item| item.value.to_string()));
+            return Ok(Side::Place(Place { place, at }));
+        }
+        Operand::File(file) => file,
+    };
+    let reading = formats::read_by_name(&file, &input::whole(&file)?);
+    if !reading.faults.is_empty() {
+        let faults = reading.faults.iter().map(|fault| format!("{}:{}: {}", file.display(), fault.line, fault.what));
+        let failure = Failure::new(Exit::Invalid, format!("{} has faults", file.display()), "correct them first");
+        return Err(failure.with_faults(faults.collect()));
+    }
+    Ok(Side::Values(reading.items.into_iter().map(|item| (item.name, item.value)).collect::<BTreeMap<_, _>>()))
+}
+
+fn table(comparison: &Comparison) -> String {
+    if comparison.differences.is_empty() {
+        return String::new();
+    }
+    let by_layer = comparison.differences.iter().any(|difference| difference.layer.is_some());
+    let by_grant = comparison
+        .differences
+        .iter()
+        .any(|one| one.grant.as_ref().is_some_and(|grant| *grant != chandlery_wire::Grant::All));
+    let mut header = vec!["", "NAME", "LEFT", "RIGHT"];
+    if by_grant {
+        header.insert(2, "FOR");
+    }
+    if by_layer {
+        header.insert(2, "LAYER");
+    }
+    let mut table = Table::new(&header);
+    for difference in &comparison.differences {
+        let Difference { layer, name, grant, left, right } = difference;
+        let sign = match (left, right) {
+            (Some(_), None) => "-",
+            (None, _) => "+",
+            _ => "~",
+        };
+        let (left, right) = shown(left.as_ref(), right.as_ref());
+        let mut cells = vec![sign.to_owned(), name.to_string(), left, right];
+        if by_grant {
+            cells.insert(2, grant.as_ref().map_or_else(String::new, ToString::to_string));
+        }
+        if by_layer {
+            cells.insert(2, layer.as_ref().map_or_else(String::new, ToString::to_string));
+        }
+        table.row(cells);
+    }
+    table.for_stdout()
+}
+
+/// Both sides; and what differs beside the value, where that is the same.
+fn shown(left: Option<&Cell>, right: Option<&Cell>) -> (String, String) {
+    let (Some(one), Some(other)) = (left, right) else {
+        let text = |cell: Option<&Cell>| cell.map_or_else(String::new, in_full);
+        return (text(left), text(right));
+    };
+    let text = |cell: &Cell| {
+        let mut text = in_full(cell);
+        if one.deliver != other.deliver {
+            text.push_str(&format!(" as {}", delivery_in_words(&cell.deliver)));
+        }
+        if one.secret != other.secret {
+            text.push_str(if cell.secret { " (secret)" } else { " (plain)" });
+        }
+        text
+    };
+    (text(one), text(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(sides: &[&str]) -> Result<(Operand, Operand), Failure> {
+        let sides: Vec<String> = sides.iter().map(|&side| side.to_owned()).collect();
+        operands(&sides, &|path| path == FilePath::new("odd-name"))
+    }
+
+    fn place(place: Option<&str>, at: Option<&str>) -> Operand {
+        Operand::Place(Place { place: place.map(str::to_owned), at: at.map(str::to_owned) })
+    }
+
+    #[test]
+    fn sides_are_places_moments_and_files() {
+        let file = |path: &str| Operand::File(path.into());
+        assert_eq!(
+            of(&["production..staging"]).unwrap(),
+            (place(Some("production"), None), place(Some("staging"), None))
+        );
+        assert_eq!(of(&["@42"]).unwrap(), (place(None, Some("42")), place(None, None)));
+        assert_eq!(of(&["eu@42"]).unwrap(), (place(Some("eu"), Some("42")), place(Some("eu"), None)));
+        assert_eq!(of(&["@41..@42"]).unwrap(), (place(None, Some("41")), place(None, Some("42"))));
+        assert_eq!(of(&["@41.."]).unwrap(), (place(None, Some("41")), place(None, None)));
+        let time = Some("2026-11-20T10:00:00Z");
+        assert_eq!(of(&["a/b@2026-11-20T10:00Z", "-"]).unwrap(), (place(Some("a/b"), time), file("-")));
+        assert_eq!(of(&["../eu.env", "odd-name"]).unwrap(), (file("../eu.env"), file("odd-name")));
+        for wrong in [&["eu"][..], &["eu@yesterday"], &["eu.env"]] {
+            assert_eq!(of(wrong).unwrap_err().exit, Exit::Usage, "{wrong:?}");
+        }
+    }
+}

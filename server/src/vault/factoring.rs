@@ -1,0 +1,298 @@
+//! Full copies, one a region, become one base and what differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chandlery_wire::api::{
+    Change, CopiedEntry, Factored, Factoring, KeptEntry, RegionCopy, SetEntry, Spot, State, Tie, WriteEntry,
+};
+use chandlery_wire::{Code, Delivery, EntryName, EnvironmentName, Fault, Grant, Layer, RegionName, StackName, Value};
+
+use super::attributes::Attributes;
+use super::changes::{Plan, Step, Target};
+use super::draft::Writing;
+use super::records::{Records, base_of, is_set};
+use super::{Error, Vault};
+use crate::access::Caller;
+use crate::resolve::{Verdict, factor};
+use crate::store::{EnvironmentRow, LayerKey, Row};
+
+/// What each copy holds, in the order in which they were named.
+struct Copies {
+    regions: Vec<RegionName>,
+    values: Vec<BTreeMap<EntryName, Value>>,
+    plain: BTreeSet<EntryName>,
+    grant: Option<Grant>,
+    exact: bool,
+}
+
+/// What stands in a layer now, for the grant that is meant.
+type Standing = BTreeMap<EntryName, Row>;
+
+impl Vault {
+    /// Puts what most regions share into the base, and what differs into the overlays: each region named gets exactly its
+    /// copy, and every other region keeps what it has.
+    ///
+    /// # Errors
+    /// As [`Vault::change`]; and where a region or a name is there twice.
+    pub async fn factor(
+        &self,
+        caller: &Caller,
+        stack: StackName,
+        environment: EnvironmentName,
+        factoring: Factoring,
+    ) -> Result<Factored, Error> {
+        let Factoring { regions, plain, grant, exact, terms } = factoring;
+        let declare = regions.iter().map(|copy| copy.region.clone()).collect();
+        let target = Target { stack, environment, declare, terms };
+        let (changed, mut factored) = self
+            .transform(caller, "write-factoring", target, move |writing, row| {
+                let copies = Copies::new(regions, plain, grant, exact)?;
+                copies.plan(writing, row)
+            })
+            .await?;
+        factored.changed = Some(changed);
+        factored.finish()
+    }
+}
+
+/// [`Factored`] before the change was made.
+#[derive(Default)]
+struct Told {
+    values: u64,
+    base: u64,
+    overrides: u64,
+    removals: u64,
+    ties: Vec<Tie>,
+    kept: Vec<KeptEntry>,
+    changed: Option<chandlery_wire::api::Changed>,
+}
+
+impl Told {
+    fn finish(self) -> Result<Factored, Error> {
+        let Self { values, base, overrides, removals, ties, kept, changed } = self;
+        let changed = changed.ok_or_else(|| Error::new(Code::Internal, "the change was not made"))?;
+        Ok(Factored { values, base, overrides, removals, ties, kept, changed })
+    }
+}
+
+impl Copies {
+    fn new(copies: Vec<RegionCopy>, plain: Vec<EntryName>, grant: Option<Grant>, exact: bool) -> Result<Self, Error> {
+        if copies.len() < 2 {
+            return Err(Error::new(Code::Invalid, "one region has nothing to share: there must be two at least")
+                .hint("name each region with its copy; for a single one: chandlery import --region"));
+        }
+        let (mut regions, mut values, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+        for RegionCopy { region, entries } in copies {
+            let mut of_region = BTreeMap::new();
+            for CopiedEntry { name, value } in entries {
+                if of_region.insert(name.clone(), value).is_some() {
+                    faults.push(Fault { name: format!("{region}/{name}"), detail: "is there twice".to_owned() });
+                }
+            }
+            if regions.contains(&region) {
+                faults.push(Fault { name: region.to_string(), detail: "is named twice".to_owned() });
+            }
+            regions.push(region);
+            values.push(of_region);
+        }
+        let plain: BTreeSet<EntryName> = plain.into_iter().collect();
+        for name in plain.iter().filter(|name| !values.iter().any(|copy| copy.contains_key(name))) {
+            faults.push(Fault { name: name.to_string(), detail: "is to be plain, and is in no copy".to_owned() });
+        }
+        match faults.is_empty() {
+            true => Ok(Self { regions, values, plain, grant, exact }),
+            false => Err(Error::new(Code::Invalid, "the copies cannot be taken as they are")
+                .hint("correct them and send them again")
+                .faults(faults)),
+        }
+    }
+
+    fn plan(&self, writing: &Writing<'_>, environment: &EnvironmentRow) -> Result<Plan<Told>, Error> {
+        let records = writing.records();
+        let base_key = base_of(&environment.stack, &environment.name);
+        let base = self.standing(&records, &base_key)?;
+        let mut overlays = BTreeMap::new();
+        for region in &environment.regions {
+            let key = LayerKey { layer: Layer::Overlay(region.clone()), ..base_key.clone() };
+            overlays.insert(region.clone(), self.standing(&records, &key)?);
+        }
+        let now = |name: &EntryName| {
+            let row = base.get(name).filter(|row| row.state == State::Live)?;
+            records.open(&base_key, row).ok()
+        };
+        let mut verdicts = factor(&self.values, now);
+        let mut plan = Plan { steps: Vec::new(), skipped: Vec::new(), notes: Vec::new(), told: Told::default() };
+        self.others(&base, &overlays, &mut verdicts, &mut plan)?;
+        for (name, verdict) in &verdicts {
+            self.tell(name, verdict, &mut plan.told);
+            self.base_steps(&records, &base_key, &base, name, verdict, &mut plan)?;
+            for (region, values) in self.regions.iter().zip(&self.values) {
+                let standing = overlays.get(region).and_then(|standing| standing.get(name));
+                let step = self.overlay_step(region, name, values.get(name), verdict.base.as_ref(), standing);
+                plan.steps.extend(step.map(|change| (Layer::Overlay(region.clone()), Step::Asked(change))));
+            }
+            self.keep(&records, &base_key, (&base, &overlays), name, verdict, &mut plan)?;
+        }
+        Ok(plan)
+    }
+
+    /// The rows that are set, for the grant that was named; where none was, for the only one that each entry has.
+    fn standing(&self, records: &Records<'_>, key: &LayerKey) -> Result<Standing, Error> {
+        let mut standing = Standing::new();
+        for row in records.layer(key)?.rows {
+            if !is_set(row.state) || self.grant.as_ref().is_some_and(|grant| *grant != row.grant) {
+                continue;
+            }
+            if self.values.iter().any(|copy| copy.contains_key(&row.name)) && standing.contains_key(&row.name) {
+                return Err(Error::new(
+                    Code::Conflict,
+                    format!("{key}/{} is set for several grants, and it is not clear which the copies mean", row.name),
+                )
+                .hint("say which with --for"));
+            }
+            standing.insert(row.name.clone(), row);
+        }
+        Ok(standing)
+    }
+
+    /// Entries that no copy has: they stay, or, where exactly the copies are wanted, they go.
+    fn others(
+        &self,
+        base: &Standing,
+        overlays: &BTreeMap<RegionName, Standing>,
+        verdicts: &mut BTreeMap<EntryName, Verdict<Value>>,
+        plan: &mut Plan<Told>,
+    ) -> Result<(), Error> {
+        let named = self.regions.iter().filter_map(|region| overlays.get(region));
+        let mut others = BTreeSet::new();
+        for row in base.values().chain(named.flat_map(BTreeMap::values)).filter(|row| row.state == State::Live) {
+            if !verdicts.contains_key(&row.name) && Attributes::of(row)?.deliver == Delivery::Variable {
+                others.insert(row.name.clone());
+            }
+        }
+        if others.is_empty() {
+            return Ok(());
+        }
+        if self.exact {
+            verdicts.extend(others.into_iter().map(|name| (name, Verdict { base: None, candidates: 1 })));
+        } else {
+            let names: Vec<&str> = others.iter().map(EntryName::as_str).collect();
+            plan.notes.push(format!(
+                "no copy names {}: {} as before; --exact takes what no copy names away from these regions",
+                names.join(", "),
+                if names.len() == 1 { "it stays" } else { "they stay" },
+            ));
+        }
+        Ok(())
+    }
+
+    fn tell(&self, name: &EntryName, verdict: &Verdict<Value>, told: &mut Told) {
+        let present = self.values.iter().filter(|copy| copy.contains_key(name)).count() as u64;
+        let base = verdict.base.as_ref();
+        let agreeing = self.values.iter().filter(|copy| base.is_some() && copy.get(name) == base).count() as u64;
+        told.values += present;
+        told.base += u64::from(base.is_some());
+        told.overrides += present - agreeing;
+        told.removals += if base.is_some() { self.values.len() as u64 - present } else { 0 };
+        if verdict.candidates > 1 {
+            let chosen = self.regions.iter().zip(&self.values).filter(|(_, copy)| copy.get(name) == base);
+            let chosen = chosen.map(|(region, _)| region.clone()).collect();
+            told.ties.push(Tie { name: name.clone(), values: verdict.candidates as u64, chosen });
+        }
+    }
+
+    fn base_steps(
+        &self,
+        records: &Records<'_>,
+        key: &LayerKey,
+        base: &Standing,
+        name: &EntryName,
+        verdict: &Verdict<Value>,
+        plan: &mut Plan<Told>,
+    ) -> Result<(), Error> {
+        let change = match (&verdict.base, base.get(name)) {
+            (Some(value), _) => Some(self.set(None, name, value)),
+            (None, Some(_)) => Some(Change::Delete(self.spot(None, name))),
+            (None, None) => None,
+        };
+        if let (Some(value), Some(row)) = (&verdict.base, base.get(name))
+            && Attributes::of(row)?.template
+            && records.open(key, row)? != *value
+        {
+            plan.notes.push(format!("{name} is a template in the base, and becomes a literal value"));
+        }
+        plan.steps.extend(change.map(|change| (Layer::Base, Step::Asked(change))));
+        Ok(())
+    }
+
+    fn overlay_step(
+        &self,
+        region: &RegionName,
+        name: &EntryName,
+        wanted: Option<&Value>,
+        base: Option<&Value>,
+        standing: Option<&Row>,
+    ) -> Option<Change> {
+        let here = Some(region);
+        match (wanted, base, standing.map(|row| row.state)) {
+            (Some(wanted), Some(base), None) if wanted == base => None,
+            (Some(wanted), Some(base), Some(_)) if wanted == base => Some(Change::Delete(self.spot(here, name))),
+            (Some(wanted), ..) => Some(self.set(here, name, wanted)),
+            (None, Some(_), Some(State::Removed)) => None,
+            (None, Some(_), _) => Some(Change::Remove(self.spot(here, name))),
+            (None, None, Some(_)) => Some(Change::Delete(self.spot(here, name))),
+            (None, None, None) => None,
+        }
+    }
+
+    /// What a region that is not named gets from the base now, it keeps.
+    fn keep(
+        &self,
+        records: &Records<'_>,
+        base_key: &LayerKey,
+        (base, overlays): (&Standing, &BTreeMap<RegionName, Standing>),
+        name: &EntryName,
+        verdict: &Verdict<Value>,
+        plan: &mut Plan<Told>,
+    ) -> Result<(), Error> {
+        let before =
+            base.get(name).map(|row| records.content(base_key, row).map(|content| (row, content))).transpose()?;
+        let stays = match (&before, &verdict.base) {
+            (Some((_, content)), Some(value)) => {
+                !content.attributes.template
+                    && content.attributes.deliver == Delivery::Variable
+                    && content.value == *value
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        let others = overlays.iter().filter(|(region, _)| !self.regions.contains(region));
+        for (region, _) in others.filter(|(_, standing)| !stays && !standing.contains_key(name)) {
+            let step = match &before {
+                Some((row, content)) => {
+                    Step::Put { name: name.clone(), grant: row.grant.clone(), content: content.clone() }
+                }
+                None => Step::Asked(Change::Remove(self.spot(Some(region), name))),
+            };
+            plan.steps.push((Layer::Overlay(region.clone()), step));
+            plan.told.kept.push(KeptEntry { name: name.clone(), region: region.clone() });
+        }
+        Ok(())
+    }
+
+    fn set(&self, region: Option<&RegionName>, name: &EntryName, value: &Value) -> Change {
+        let entry = WriteEntry {
+            value: value.clone(),
+            template: false,
+            secret: self.plain.contains(name).then_some(false),
+            deliver: Some(Delivery::Variable),
+            grant: self.grant.clone(),
+            expect_version: None,
+        };
+        Change::Set(SetEntry { name: name.clone(), region: region.cloned(), entry })
+    }
+
+    fn spot(&self, region: Option<&RegionName>, name: &EntryName) -> Spot {
+        Spot { name: name.clone(), region: region.cloned(), grant: self.grant.clone(), expect_version: None }
+    }
+}
