@@ -1,7 +1,9 @@
 //! What is planned, whether it is to be done, and what was done: shared by every verb that changes many entries.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use chandlery_wire::Layer;
 use chandlery_wire::api::{Changed, ChangedEntry, Effect, Factored, Terms};
 use serde::Serialize;
 
@@ -122,8 +124,12 @@ pub(crate) fn text(changed: &Changed) -> String {
         }
         text.push_str(&table.for_stderr_or_stdout());
     }
+    let mut reasons: BTreeMap<(&str, &Layer), Vec<&str>> = BTreeMap::new();
     for skipped in &changed.skipped {
-        text.push_str(&format!("left out: {} in {}: {}\n", skipped.name, skipped.layer, skipped.why));
+        reasons.entry((&skipped.why, &skipped.layer)).or_default().push(skipped.name.as_str());
+    }
+    for ((why, layer), names) in reasons {
+        text.push_str(&format!("left out in {layer}: {}: {why}\n", names.join(", ")));
     }
     changed.notes.iter().for_each(|note| text.push_str(&format!("note: {note}\n")));
     text

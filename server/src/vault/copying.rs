@@ -98,7 +98,7 @@ fn matching(from: &EnvironmentRow, to: &EnvironmentRow, notes: &mut Vec<String>)
     if !others.is_empty() {
         let names: Vec<&str> = others.iter().map(|region| region.as_str()).collect();
         notes.push(format!(
-            "{}/{} has no region {}: its overrides are not copied",
+            "{}/{} has no region {}: what differs there is not copied",
             to.stack,
             to.name,
             names.join(", ")
