@@ -263,7 +263,7 @@ fn nothing_is_changed_where_nobody_can_be_asked() {
         &["copy", "base", "east"],
         &["region", "add", "north", "--like", "east"],
     ] {
-        let run = ends(cli(&server, verb), if verb[0] == "region" { 2 } else { 2 });
+        let run = ends(cli(&server, verb), 2);
         assert!(run.stderr.contains("--yes"), "{run}");
     }
     assert_eq!(cli(&server, &["get", "A"]).ok().text(), "1");

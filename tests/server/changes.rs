@@ -74,9 +74,9 @@ fn a_kill_in_the_middle_of_a_factor_changes_nothing() {
             }
         }
         if found == kill {
-            done += 1
+            done += 1;
         } else {
-            undone += 1
+            undone += 1;
         }
         current = found;
     }
