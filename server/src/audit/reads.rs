@@ -71,7 +71,10 @@ pub(super) fn bundle_reads(
         if action.find(&line).is_none() || finder.find(&line).is_none() {
             continue;
         }
-        let Ok(Line { target, service, outcome: Outcome::Allowed, revision }) = serde_json::from_slice(&line) else {
+        // Without a revision, nothing was sent: the caller waited for a change, and went away.
+        let Ok(Line { target, service, outcome: Outcome::Allowed, revision: revision @ Some(_) }) =
+            serde_json::from_slice(&line)
+        else {
             continue;
         };
         let Some(region) = target.strip_prefix(environment).map(str::to_owned) else { continue };

@@ -90,7 +90,7 @@ impl Vault {
                 return Err(Error::forbidden());
             }
             let (told, json) = build(core, caller, of.clone(), Some(&at))?;
-            reply(&of, told, &[], || Ok(json))
+            Ok(answer(&of, told, &[], || Ok(json))?.done)
         })
         .await
     }
@@ -159,12 +159,7 @@ fn names(bundle: &Bundle) -> Arc<[String]> {
     variables.chain(bundle.files.iter().map(|file| file.name.to_string())).collect()
 }
 
-fn build(
-    core: &Core,
-    caller: &Caller,
-    of: BundleOf,
-    at: Option<&str>,
-) -> Result<(Told, Zeroizing<Vec<u8>>), Error> {
+fn build(core: &Core, caller: &Caller, of: BundleOf, at: Option<&str>) -> Result<(Told, Zeroizing<Vec<u8>>), Error> {
     if !may_ask(caller, &of) {
         return Err(Error::forbidden());
     }

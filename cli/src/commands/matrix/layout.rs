@@ -7,11 +7,34 @@ use unicode_width::UnicodeWidthStr;
 use super::{in_full, inherited, mark, title};
 use crate::output::table::{one_line, pad};
 
-const GAP: usize = 2;
 /// A value that is longer than this is shown by its mark on any terminal.
 const WIDEST: usize = 24;
 /// A name is cut to this before a column is left out.
 const NARROWEST_NAME: usize = 16;
+
+/// How a block of columns is laid out.
+struct Shape {
+    name: usize,
+    /// Regions in it, beside the base.
+    taken: usize,
+    widths: Vec<usize>,
+    gap: usize,
+}
+
+impl Shape {
+    fn width(&self) -> usize {
+        self.name + self.widths.iter().map(|width| width + self.gap).sum::<usize>()
+    }
+
+    fn line(&self, title: &str, cells: impl Iterator<Item = String>) -> String {
+        let mut line = pad(title, self.name);
+        for (cell, width) in cells.zip(&self.widths) {
+            line.push_str(&" ".repeat(self.gap));
+            line.push_str(&pad(&cell, *width));
+        }
+        format!("{}\n", line.trim_end())
+    }
+}
 
 /// A cell in full, and what stands for it where that is too long.
 #[derive(Debug)]
@@ -48,15 +71,16 @@ impl Grid {
     pub(super) fn layout(&self, fit: Option<usize>) -> String {
         let columns = self.headers.len();
         let Some(fit) = fit else {
-            let widths: Vec<usize> = (0..columns).map(|at| self.widest(at, usize::MAX)).collect();
-            return self.block(self.name_width(), &(0..columns).collect::<Vec<_>>(), &widths);
+            let widths = (0..columns).map(|at| self.widest(at, usize::MAX)).collect();
+            let shape = Shape { name: self.name_width(), taken: columns - 1, widths, gap: 2 };
+            return self.block(&(0..columns).collect::<Vec<_>>(), &shape);
         };
         let mut text = String::new();
         let mut left: Vec<usize> = (1..columns).collect();
         loop {
-            let (name, taken, widths) = self.fitting(&left, fit);
-            let shown: Vec<usize> = std::iter::once(0).chain(left.drain(..taken)).collect();
-            text.push_str(&self.block(name, &shown, &widths));
+            let shape = self.fitting(&left, fit);
+            let shown: Vec<usize> = std::iter::once(0).chain(left.drain(..shape.taken)).collect();
+            text.push_str(&self.block(&shown, &shape));
             if left.is_empty() {
                 return text;
             }
@@ -64,26 +88,27 @@ impl Grid {
         }
     }
 
-    /// How many of these columns fit beside the name and the base, and how wide each is.
-    fn fitting(&self, left: &[usize], fit: usize) -> (usize, usize, Vec<usize>) {
+    /// How many of these columns fit beside the name and the base, how wide each is, and how far apart. Names give way
+    /// last; before that, the columns move together.
+    fn fitting(&self, left: &[usize], fit: usize) -> Shape {
         let mut taken = left.len();
         loop {
             let columns: Vec<usize> = std::iter::once(0).chain(left[..taken].iter().copied()).collect();
             let least: Vec<usize> = columns.iter().map(|at| self.narrowest(*at)).collect();
-            let mut widths: Vec<usize> =
-                columns.iter().map(|at| self.widest(*at, WIDEST).max(self.narrowest(*at))).collect();
-            let mut name = self.name_width();
-            let total = |name: usize, widths: &[usize]| name + widths.iter().map(|width| width + GAP).sum::<usize>();
-            while total(name, &widths) > fit {
+            let widths = columns.iter().map(|at| self.widest(*at, WIDEST).max(self.narrowest(*at))).collect();
+            let mut shape = Shape { name: self.name_width(), taken, widths, gap: 2 };
+            while shape.width() > fit {
+                let Shape { widths, .. } = &mut shape;
                 let widest = (0..widths.len()).filter(|at| widths[*at] > least[*at]).max_by_key(|at| widths[*at]);
                 match widest {
                     Some(at) => widths[at] -= 1,
-                    None if name > NARROWEST_NAME => name -= 1,
+                    None if shape.gap > 1 => shape.gap = 1,
+                    None if shape.name > NARROWEST_NAME => shape.name -= 1,
                     None => break,
                 }
             }
-            if total(name, &widths) <= fit || taken <= 1 {
-                return (name, taken, widths);
+            if shape.width() <= fit || taken <= 1 {
+                return shape;
             }
             taken -= 1;
         }
@@ -104,34 +129,25 @@ impl Grid {
         self.cells.iter().map(|row| row[column].short.width()).max().unwrap_or(0).max(5)
     }
 
-    fn block(&self, name: usize, columns: &[usize], widths: &[usize]) -> String {
-        let headers: Vec<Vec<String>> =
-            columns.iter().zip(widths).map(|(at, width)| wrap(&self.headers[*at], *width)).collect();
+    fn block(&self, columns: &[usize], shape: &Shape) -> String {
+        let wrapped = |(at, width): (&usize, &usize)| wrap(&self.headers[*at], *width);
+        let headers: Vec<Vec<String>> = columns.iter().zip(&shape.widths).map(wrapped).collect();
         let lines = headers.iter().map(Vec::len).max().unwrap_or(1);
         let mut text = String::new();
         for line in 0..lines {
             let title = if line == 0 { "NAME" } else { "" };
             let piece = |header: &Vec<String>| header.get(line).cloned().unwrap_or_default();
-            text.push_str(&joined(title, name, headers.iter().map(piece), widths));
+            text.push_str(&shape.line(title, headers.iter().map(piece)));
         }
         for (title, row) in self.names.iter().zip(&self.cells) {
             let cell = |(at, width): (&usize, &usize)| {
                 let Text { full, short } = &row[*at];
                 if full.width() <= *width { full.clone() } else { short.clone() }
             };
-            text.push_str(&joined(title, name, columns.iter().zip(widths).map(cell), widths));
+            text.push_str(&shape.line(title, columns.iter().zip(&shape.widths).map(cell)));
         }
         text
     }
-}
-
-fn joined(title: &str, name: usize, cells: impl Iterator<Item = String>, widths: &[usize]) -> String {
-    let mut line = pad(title, name);
-    for (cell, width) in cells.zip(widths) {
-        line.push_str(&" ".repeat(GAP));
-        line.push_str(&pad(&cell, *width));
-    }
-    format!("{}\n", line.trim_end())
 }
 
 /// A region's name on several lines, broken at its dashes where that helps.
@@ -165,7 +181,7 @@ mod tests {
         let text = grid(7, "a value that is rather long").layout(Some(80));
         assert!(text.lines().all(|line| line.width() <= 80), "{text}");
         assert!(text.contains("#2k9xw") && !text.contains("a value"), "{text}");
-        assert_eq!(text.lines().filter(|line| line.contains("NAME_OF")).count(), 3, "one block:\n{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("A_RATHER_LONG_NAME")).count(), 3, "one block:\n{text}");
     }
 
     #[test]
