@@ -25,8 +25,8 @@ use crate::access::Caller;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Between two looks, so that a store that is written to all the time is not looked at all the time.
 const REST: Duration = Duration::from_millis(5);
-/// Those whose wait has ended go on so many at a time: the first ones fill the caches for the others, and no more
-/// plaintext and threads are needed for a thousand than for these.
+/// Those whose wait has ended make their bundles so many at a time: the first ones fill the cache for the others, and no
+/// more threads and connections to the database are needed for a thousand than for these.
 const TURNS: usize = 16;
 
 /// How a wait came to its end.
@@ -94,7 +94,7 @@ impl Lookout {
         self.commits.notify_one();
     }
 
-    /// One's turn to look and to answer.
+    /// One's turn to make a bundle.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.turns.acquire().await.ok()

@@ -53,7 +53,6 @@ impl Vault {
         let until = Instant::now() + patience.wait;
         let mut visit =
             Visit { vault: self, action: read_bundle(&of), caller: caller.clone(), since: None, ended: false };
-        let mut turn = self.core.lookout.turn().await;
         loop {
             let Answer { done, grounds } = match self.look(&visit.caller, &of, &known).await {
                 Ok(answer) if answer.done.result.1.is_none() => answer,
@@ -63,10 +62,8 @@ impl Vault {
                 Ok(place) => place,
                 Err(cut) => return visit.end(Ok(done), Some(cut)).await,
             };
-            drop(turn);
             visit.caller.trail.allow(patience.wait);
             let ending = place.wait(until).await;
-            turn = self.core.lookout.turn().await;
             let caller = match self.again(&visit.caller).await {
                 Ok(caller) => caller,
                 Err(error) => return Err(visit.refuse(error).await),
@@ -88,6 +85,8 @@ impl Vault {
     }
 
     async fn look(&self, caller: &Caller, of: &BundleOf, known: &[u64]) -> Result<Answer, Error> {
+        let _turn = self.core.lookout.turn().await;
+        // Looked at only now: another one may just have made it.
         if let Some(answer) = cached(&self.core, caller, of, known) {
             return answer;
         }
