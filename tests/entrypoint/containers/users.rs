@@ -32,6 +32,8 @@ fn the_app_runs_as_another_user_for_good_and_reads_its_files() {
             let options = [&["-e", &setting, "-e", "HOME=/root"], way].concat();
             let output = ship.run(&options, &["sh", "-c", WHO]);
             assert_eq!(output.text(), expected, "{user} {way:?}: {output}");
+            let watched = ship.run(&[&options[..], &["-e", "CHANDLERY_WATCH=1"]].concat(), &["sh", "-c", WHO]);
+            assert_eq!(watched.text(), expected, "watched, {user} {way:?}: {watched}");
             // The way back is closed, and so is the directory to everybody else.
             let output = ship.run(&options, &["sh", "-c", "stat -c '%a %u:%g' /run/secrets/; touch /run/secrets/new"]);
             assert!(output.code() != 0 && output.stderr.contains("Permission denied"), "{output}");
