@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use chandlery_tests::docker::{self, Images, docker};
+use chandlery_tests::docker::{self, Images, Swarm, docker};
 use chandlery_tests::stacks::folder;
 use chandlery_tests::{Canaries, Output, Program, Run, Server, StartOptions};
 use serde_json::Value;
@@ -73,7 +73,7 @@ fn the_stack_file_runs_in_swarm_in_the_region_of_its_node() {
     let project = seed.project();
     let _volumes = Volumes(["cache", "db"].map(|service| format!("{project}_{service}_data")));
     seed.build_images();
-    let _swarm = Swarm::join();
+    let _swarm = Swarm::alone();
     seed.cli(&["init", "simpleapp", "--regions", "eu-west-1,sfo3"]).ok();
     let node = docker(&["info", "--format", "{{.Name}}"]).ok().text().trim().to_owned();
     seed.cli(&["node", "add", &node, "--region", "sfo3"]).ok();
@@ -341,26 +341,6 @@ struct Down(Option<Run>);
 impl Drop for Down {
     fn drop(&mut self) {
         drop(self.0.take().map(Run::output));
-    }
-}
-
-/// The swarm of one node that the test made; one that was there stays.
-struct Swarm {
-    made: bool,
-}
-
-impl Swarm {
-    fn join() -> Self {
-        let made = docker(&["swarm", "init", "--advertise-addr", "127.0.0.1"]).output().code() == 0;
-        Self { made }
-    }
-}
-
-impl Drop for Swarm {
-    fn drop(&mut self) {
-        if self.made {
-            drop(docker(&["swarm", "leave", "--force"]).output());
-        }
     }
 }
 
