@@ -59,7 +59,7 @@ impl Consent {
         if self.dry_run || changes_nothing(plan.changed()) {
             return self.report(context, &plan, show);
         }
-        output::note(&format!("{}{}", show(&plan), text(plan.changed())));
+        output::note(format!("{}{}", show(&plan), text(plan.changed())).trim_end());
         if !confirmed(plan.changed())? {
             output::note("nothing was changed");
             return Ok(());
