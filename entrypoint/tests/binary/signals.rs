@@ -43,12 +43,14 @@ fn ends_at_once(child: Child, code: i32, phase: &str) {
 #[test]
 fn a_signal_ends_every_phase() {
     for (name, code) in [("TERM", 143), ("INT", 130), ("QUIT", 131), ("HUP", 129)] {
-        for (phase, mut start, server) in stuck_starts() {
-            start.command.args(["--", "/bin/sh", "-c", "echo ran"]);
-            let child = start.command.spawn().unwrap();
-            until_seen(&server);
-            signal(child.id(), name);
-            ends_at_once(child, code, phase);
+        for watch in [&[][..], &["--watch"]] {
+            for (phase, mut start, server) in stuck_starts() {
+                start.command.args(watch).args(["--", "/bin/sh", "-c", "echo ran"]);
+                let child = start.command.spawn().unwrap();
+                until_seen(&server);
+                signal(child.id(), name);
+                ends_at_once(child, code, phase);
+            }
         }
     }
 }
