@@ -61,7 +61,11 @@ pub(crate) fn spawn_undisturbed<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<std::thread::JoinHandle<T>> {
     let before = hold_back(ALL);
-    let spawned = std::thread::Builder::new().spawn(work);
+    let spawned = std::thread::Builder::new().spawn(|| {
+        // Once more: in a new thread, musl lets its own two through, which are an app's as well (34 is glibc's SIGRTMIN).
+        hold_back(ALL);
+        work()
+    });
     hold_back(before);
     spawned
 }

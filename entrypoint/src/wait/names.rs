@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::target::Family;
+use crate::sys;
 
 /// Between two questions about a name that is known. docker-compose-wait asks once a second.
 const KNOWN: Duration = Duration::from_millis(250);
@@ -42,7 +43,7 @@ impl Names {
             return;
         }
         let (host, port, family, found) = (Arc::clone(&self.host), self.port, self.family, Arc::downgrade(&self.found));
-        let thread = thread::Builder::new().spawn(move || ask(&host, port, family, &found));
+        let thread = sys::spawn_undisturbed(move || ask(&host, port, family, &found));
         self.asking = thread.is_ok();
     }
 }

@@ -83,6 +83,9 @@ fn a_change_switches_the_files_and_signals_the_app() {
     let app = container.sh(app);
     assert!(app.text().contains("FLAG=blue peter\n") && app.text().ends_with("\n0 1 2\n"), "{app}");
     assert!(!app.text().contains("CHANDLERY_") && !app.text().contains(&ship.token), "{app}");
+    // Every thread holds every signal back, or one of them would take what is the app's: all 64 but KILL and STOP.
+    let masks = container.sh("cat /proc/1/task/*/status | grep SigBlk | sort -u");
+    assert_eq!(masks.text(), "SigBlk:\tfffffffffffbfeff\n", "{masks}");
     let health = container.sh("/chandlery-entrypoint env -- sh -c 'echo $FLAG'");
     assert_eq!(health.text(), "blue peter\n", "{health}");
     assert_eq!(container.stop(), 7);
