@@ -27,15 +27,17 @@ pub(crate) struct Response {
 
 /// A request as bytes: for what is there, or only for another revision than this one.
 pub(crate) fn get(path: &str, host: &str, token: Option<&TokenText>, other_than: Option<u64>) -> Zeroizing<Vec<u8>> {
-    let authorization = Zeroizing::new(
-        token.map_or(String::new(), |token| format!("Authorization: Bearer {}\r\n", token.expose_secret())),
-    );
+    let asker = Zeroizing::new(match token {
+        Some(token) => format!("Authorization: Bearer {}\r\n", token.expose_secret()),
+        // Then the server looks this process up. A program that was talked into a request does not send this header.
+        None => "X-Chandlery-Request: true\r\n".to_owned(),
+    });
     let condition = other_than.map_or(String::new(), |revision| format!("If-None-Match: \"{revision}\"\r\n"));
     let version = env!("CARGO_PKG_VERSION");
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\n{}{condition}Accept: application/json\r\n\
          User-Agent: chandlery-entrypoint/{version}\r\nConnection: close\r\n\r\n",
-        authorization.as_str()
+        asker.as_str()
     );
     Zeroizing::new(request.into_bytes())
 }

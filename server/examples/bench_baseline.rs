@@ -35,6 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 header_bytes: 16 * 1024,
                 connections: 1024,
                 drain: Duration::from_secs(1),
+                processes: false,
             };
             serve(listeners, router, limits, Unreadable::default(), std::future::pending()).await;
         }

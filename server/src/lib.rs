@@ -11,6 +11,7 @@ pub mod config;
 pub mod crypto;
 pub mod fatal;
 pub mod http;
+pub mod identity;
 pub mod paths;
 pub mod pki;
 pub mod resolve;

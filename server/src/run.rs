@@ -9,9 +9,10 @@ use chandlery_wire::{Code, TokenText};
 
 use crate::access::Trail;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, IdentityConfig};
 use crate::fatal::Fatal;
-use crate::http::{App, Limits, router};
+use crate::http::{App, Identity, Limits, router};
+use crate::identity::Identifier;
 use crate::paths::{allow_open_files, prepare_data_dir, write_private};
 use crate::pki::Pki;
 use crate::serve::{self, Certificates, Listeners, LocalFile, Unreadable, local_server, serve, stop_requested};
@@ -24,8 +25,8 @@ const UNSEAL_INTERVAL: Duration = Duration::from_secs(2);
 /// How much of the audit log's end could be cut off unseen, where nothing is written.
 const ANCHOR_INTERVAL: Duration = Duration::from_secs(30);
 
-/// TLS, plain HTTP, and the unix socket.
-const LISTENERS: usize = 3;
+/// TLS, plain HTTP, and the unix socket; and the process at the other end of each connection of the last.
+const LISTENERS: usize = 4;
 /// Listeners, the database's connections, the audit log, signals, and room to spare.
 const OTHER_FILES: usize = 64;
 
@@ -60,8 +61,12 @@ async fn listen(config: &Config, files: Files, gate: Arc<Gate>, pki: Pki) -> Res
     let certificates = Certificates::load(&config.tls)?;
     let listeners = Listeners::bind(config, Arc::clone(&certificates))?;
     let bound = listeners.bound();
+    let identity = config.identity.as_ref().map(|identity| {
+        let IdentityConfig { docker_socket, host } = identity.clone();
+        Arc::new(Identity { identifier: Identifier::new(docker_socket), host })
+    });
     let limits = Limits { body: config.max_body_bytes, time: config.request_timeout, waiting: config.max_waiting };
-    let app = App { gate: Arc::clone(&gate), limits };
+    let app = App { gate: Arc::clone(&gate), limits, identity };
     let local = local_server(&bound, &pki.trust_anchor()?, &files.admin_token);
     // Whoever reads it may connect: the sockets are bound, and the kernel queues until they are served.
     let local_file = LocalFile::write(&config.data_dir, &local)?;

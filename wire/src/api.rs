@@ -9,10 +9,12 @@ mod regions;
 pub use changes::*;
 pub use regions::*;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Delivery, Grant, Layer};
-use crate::name::{EntryName, EnvironmentName, NodeName, RegionName, ServiceName, StackName};
+use crate::name::{EntryName, EnvironmentName, NodeName, ProjectName, RegionName, ServiceName, StackName};
 use crate::token::{Scope, Verb};
 use crate::value::Value;
 
@@ -108,6 +110,44 @@ pub struct NodeList {
 #[serde(deny_unknown_fields)]
 pub struct PlaceNode {
     pub region: RegionName,
+}
+
+/// Containers that need no token: those of a project, for one environment of a stack. They are known by the unix socket
+/// of a server on their host. `GET` and `PUT /v1/openings/{stack}/{environment}/{project}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct OpeningInfo {
+    pub stack: StackName,
+    pub environment: EnvironmentName,
+    pub project: ProjectName,
+    /// The images that a service's containers may be made of. A service that is not named may have any.
+    #[serde(default)]
+    pub images: BTreeMap<ServiceName, Vec<String>>,
+    pub allow_exec: bool,
+    pub since: String,
+    /// The id of the token that said so.
+    pub author: String,
+}
+
+/// `GET /v1/openings`: those of the environments that the token administers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct OpeningList {
+    pub openings: Vec<OpeningInfo>,
+}
+
+/// `PUT /v1/openings/{stack}/{environment}/{project}`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Open {
+    /// The images that a service's containers may be made of, by id: `sha256:` and 64 hexadecimal digits. A service that
+    /// is not named may have any.
+    #[serde(default)]
+    pub images: BTreeMap<ServiceName, Vec<String>>,
+    /// Whether what `docker exec` starts in a container has the container's identity too.
+    #[serde(default)]
+    pub allow_exec: bool,
 }
 
 /// A new version of an entry: `PUT /v1/entries/{stack}/{environment}/{name}?region=…`.

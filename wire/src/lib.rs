@@ -15,7 +15,9 @@ pub mod value;
 
 pub use bundle::{Bundle, BundleFile, BundleVariable, Origin};
 pub use entry::{Delivery, FileAttributes, Grant, Layer, Mode};
-pub use name::{EntryName, EnvironmentName, NameError, NodeName, RegionName, ServiceName, StackName, VariableName};
+pub use name::{
+    EntryName, EnvironmentName, NameError, NodeName, ProjectName, RegionName, ServiceName, StackName, VariableName,
+};
 pub use problem::{Code, Fault, Problem};
 pub use token::{Scope, TokenError, TokenText, Verb};
 pub use value::Value;

@@ -117,6 +117,8 @@ const NODE: Grammar = Grammar {
     dots: true,
     reserved: &[],
 };
+// Swarm's stacks may have capitals, and compose's projects any length; nobody's have dots in a row.
+const PROJECT: Grammar = Grammar { kind: "project name", longest: MAX_ENTRY, ..NODE };
 const ENTRY: Grammar = Grammar {
     kind: "entry name",
     longest: MAX_ENTRY,
@@ -226,6 +228,12 @@ name!(
     /// A machine, by its host name exactly as the machine tells it.
     NodeName,
     NODE,
+    r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$"
+);
+name!(
+    /// What containers that were started together are called by compose (a project) and Swarm (a stack).
+    ProjectName,
+    PROJECT,
     r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$"
 );
 name!(

@@ -52,6 +52,8 @@ pub enum Code {
     AuditUnavailable,
     /// 503: the database cannot be read or written.
     StoreUnavailable,
+    /// 503: which container asks cannot be found out now, because Docker does not answer.
+    IdentityUnavailable,
     /// 503: the server is going down.
     ShuttingDown,
     /// A code of a newer server.

@@ -21,8 +21,7 @@ use sealed::{Place, Seal};
 
 /// Keeps a bundle that came from the server and that the app can have. What stands in the way is told, and is no failure.
 pub(crate) fn keep(config: &Config, body: &[u8]) {
-    let Some((cache, token)) = wanted(config) else { return };
-    let place = Place::of(config);
+    let Some((cache, token, place)) = wanted(config) else { return };
     let outcome = Seal::new(token, &place).and_then(|seal| seal.close(milliseconds(SystemTime::now()), body));
     let outcome = outcome.ok_or_else(|| "the kernel gives no random bytes".to_owned()).and_then(|bytes| {
         let directory = Directory::make(&cache.directory)?;
@@ -38,8 +37,7 @@ pub(crate) fn keep(config: &Config, body: &[u8]) {
 /// # Errors
 /// The fetch's own failure, where no copy may stand in for the server.
 pub(crate) fn instead(config: &Config, failure: Failure) -> Result<Fetched, Failure> {
-    let Some((cache, token)) = wanted(config) else { return Err(failure) };
-    let place = Place::of(config);
+    let Some((cache, token, place)) = wanted(config) else { return Err(failure) };
     match failure.copy {
         OnCopy::Keep => Err(failure),
         OnCopy::Delete => {
@@ -63,9 +61,9 @@ pub(crate) fn instead(config: &Config, failure: Failure) -> Result<Fetched, Fail
     }
 }
 
-/// Where copies are kept and the token that seals them; the one comes with the other.
-fn wanted(config: &Config) -> Option<(&Cache, &TokenText)> {
-    config.cache.as_ref().zip(config.token.as_ref())
+/// Where copies are kept, the token that seals them, and of which bundle they are; the one comes with the others.
+fn wanted(config: &Config) -> Option<(&Cache, &TokenText, Place<'_>)> {
+    Some((config.cache.as_ref()?, config.token.as_ref()?, Place::of(config)?))
 }
 
 /// The copy, and from when and how old it is.

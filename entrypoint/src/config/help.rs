@@ -22,8 +22,8 @@ Every option has a variable, and beats it. No CHANDLERY_ variable reaches the ap
                                               then /run/secrets/chandlery_token
   --cacert PATH        CHANDLERY_CACERT       the server's CA: a path, or the PEM itself
   --fingerprint PIN    CHANDLERY_FINGERPRINT  or sha256:<hex> of the CA's certificate
-  --stack NAME         CHANDLERY_STACK        required
-  --environment NAME   CHANDLERY_ENVIRONMENT  required
+  --stack NAME         CHANDLERY_STACK        required; on unix:// and without a token the server knows it
+  --environment NAME   CHANDLERY_ENVIRONMENT  likewise
   --region NAME        CHANDLERY_REGION       where the environment has regions
   --node NAME          CHANDLERY_NODE         the machine, whose region the server knows: {{.Node.Hostname}}
   --service NAME       CHANDLERY_SERVICE      which service of the stack this is

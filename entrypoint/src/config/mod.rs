@@ -46,8 +46,10 @@ pub(crate) struct Config {
     pub trust: Trust,
     /// Absent only on the unix socket, where the server can tell the caller by its process.
     pub token: Option<TokenText>,
-    pub stack: StackName,
-    pub environment: EnvironmentName,
+    /// Absent only where there is no token: then the server knows it.
+    pub stack: Option<StackName>,
+    /// As `stack`.
+    pub environment: Option<EnvironmentName>,
     pub region: Option<RegionName>,
     /// The machine this runs on, for the server to tell the region by.
     pub node: Option<NodeName>,
@@ -118,17 +120,20 @@ impl Config {
         let inherited: Vec<_> = variables.collect();
         let settings = Settings::new(&arguments, &inherited);
         settings.warn_of_typos();
-        settings.require(&["CHANDLERY_ADDR", "CHANDLERY_STACK", "CHANDLERY_ENVIRONMENT"])?;
         let address = settings.parse("CHANDLERY_ADDR", Address::parse)?;
+        let token = address.as_ref().map(|address| token::find(&settings, address)).transpose()?.flatten();
+        // Without a token the server knows by itself whose bundle it is.
+        let by_process = token.is_none() && matches!(address, Some(Address::Unix(_)));
+        if !by_process {
+            settings.require(&["CHANDLERY_ADDR", "CHANDLERY_STACK", "CHANDLERY_ENVIRONMENT"])?;
+        }
         let address = address.ok_or_else(settings::nothing_set)?;
-        let token = token::find(&settings, &address)?;
         let config = Box::new(Self {
             trust: trust(&settings)?,
             cache: lasting::cache(&settings, token.is_some())?,
             token,
-            stack: name(&settings, "CHANDLERY_STACK", StackName::parse)?.ok_or_else(settings::nothing_set)?,
-            environment: name(&settings, "CHANDLERY_ENVIRONMENT", EnvironmentName::parse)?
-                .ok_or_else(settings::nothing_set)?,
+            stack: name(&settings, "CHANDLERY_STACK", StackName::parse)?,
+            environment: name(&settings, "CHANDLERY_ENVIRONMENT", EnvironmentName::parse)?,
             region: name(&settings, "CHANDLERY_REGION", RegionName::parse)?,
             node: settings.parse("CHANDLERY_NODE", node)?,
             service: name(&settings, "CHANDLERY_SERVICE", ServiceName::parse)?,

@@ -38,7 +38,7 @@ fn fault(arguments: &[&str], variables: &[(&str, &str)]) -> String {
 #[test]
 fn variables_are_enough_and_options_beat_them() {
     let config = start(&["--", "app", "--stack", "x"], &[]);
-    assert_eq!(config.stack.as_str(), "simpleapp");
+    assert_eq!(config.stack.as_ref().unwrap().as_str(), "simpleapp");
     assert_eq!(config.command, ["app", "--stack", "x"]);
     assert_eq!(config.timeout, Duration::from_secs(30));
     assert_eq!(config.secrets_dir, Path::new("/run/secrets"));
@@ -46,7 +46,7 @@ fn variables_are_enough_and_options_beat_them() {
 
     let options = ["run", "--stack=other", "--region", "eu", "--timeout", "500ms", "--allow-disk", "--", "app"];
     let config = start(&options, &[("CHANDLERY_REGION", "us")]);
-    assert_eq!(config.stack.as_str(), "other");
+    assert_eq!(config.stack.as_ref().unwrap().as_str(), "other");
     assert_eq!(config.region.unwrap().as_str(), "eu");
     assert_eq!(config.timeout, Duration::from_millis(500));
     assert!(config.allow_disk && !config.pristine);
@@ -78,6 +78,14 @@ fn everything_that_is_missing_is_named_at_once() {
     let none = Config::read(["x", "app"].iter().map(OsString::from), std::iter::empty());
     let text = none.expect_err("nothing was set").text();
     assert!(text.lines().count() == 2 && text.contains("set CHANDLERY_ADDR"), "{text}");
+}
+
+#[test]
+fn on_the_unix_socket_and_without_a_token_the_address_is_enough() {
+    let nothing = [("CHANDLERY_STACK", "-"), ("CHANDLERY_ENVIRONMENT", "-"), ("CHANDLERY_ADDR", "unix:///run/c.sock")];
+    let config = start(&["--", "app"], &[&nothing[..], &[("CHANDLERY_TOKEN", "-")]].concat());
+    assert!(config.stack.is_none() && config.environment.is_none() && config.token.is_none());
+    assert!(fault(&["--", "app"], &nothing).contains("CHANDLERY_STACK, CHANDLERY_ENVIRONMENT"));
 }
 
 #[test]

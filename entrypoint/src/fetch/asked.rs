@@ -7,16 +7,26 @@ use chandlery_wire::Bundle;
 use crate::config::Config;
 use crate::failure::{Exit, Failure};
 
-/// The request's target, with the wish to be held for this long until there is another revision. The names need no escaping: their grammar has no character that a URL treats specially.
+/// The request's target, with the wish to be held for this long until there is another revision. The names need no
+/// escaping: their grammar has no character that a URL treats specially.
 pub(super) fn target(config: &Config, wait: Duration) -> String {
-    let mut path = format!("/v1/bundles/{}/{}", config.stack, config.environment);
-    if let Some(region) = &config.region {
-        path = format!("{path}/{region}");
-    }
-    let service = config.service.as_ref().map(|service| format!("service={service}"));
     let node = config.node.as_ref().map(|node| format!("node={node}"));
+    let service = config.service.as_ref().map(|service| format!("service={service}"));
+    let (mut path, parts) = match (&config.token, &config.stack, &config.environment) {
+        (Some(_), Some(stack), Some(environment)) => {
+            let region = config.region.as_ref().map_or(String::new(), |region| format!("/{region}"));
+            (format!("/v1/bundles/{stack}/{environment}{region}"), [None, None, None, service, node])
+        }
+        // Without a token the server knows whose it is. What is said all the same, it compares.
+        (_, stack, environment) => {
+            let stack = stack.as_ref().map(|stack| format!("stack={stack}"));
+            let environment = environment.as_ref().map(|environment| format!("environment={environment}"));
+            let region = config.region.as_ref().map(|region| format!("region={region}"));
+            ("/v1/bundle".to_owned(), [stack, environment, region, service, node])
+        }
+    };
     let wait = (!wait.is_zero()).then(|| format!("wait={}", wait.as_secs()));
-    for (at, part) in service.into_iter().chain(node).chain(wait).enumerate() {
+    for (at, part) in parts.into_iter().flatten().chain(wait).enumerate() {
         path = format!("{path}{}{part}", if at == 0 { '?' } else { '&' });
     }
     path
@@ -25,13 +35,17 @@ pub(super) fn target(config: &Config, wait: Duration) -> String {
 /// # Errors
 /// It is another one: then nothing of it is used.
 pub(super) fn check(config: &Config, bundle: &Bundle) -> Result<(), Failure> {
+    // Without a token, what was not said is the server's to say.
+    let open = config.token.is_none();
     let region = match (&config.region, &config.node) {
-        // Which region it is, is the server's to say; that there is one is what a node asks for.
+        // Which region a node is in is the server's to say as well; that it is in one is what a node asks for.
         (None, Some(_)) => bundle.region.is_some(),
+        (None, None) if open => true,
         (region, _) => bundle.region == *region,
     };
-    let same = bundle.stack == config.stack && bundle.environment == config.environment;
-    if same && region && bundle.service == config.service {
+    let same = config.stack.as_ref().is_none_or(|stack| bundle.stack == *stack)
+        && config.environment.as_ref().is_none_or(|environment| bundle.environment == *environment);
+    if same && region && (bundle.service == config.service || open && config.service.is_none()) {
         return Ok(());
     }
     let part = |before: &str, name: Option<&str>| name.map_or(String::new(), |name| format!("{before}{name}"));
@@ -39,8 +53,8 @@ pub(super) fn check(config: &Config, bundle: &Bundle) -> Result<(), Failure> {
         format!("{stack}/{environment}{}{}", part("/", region), part(" for ", service))
     };
     let asked = show(
-        config.stack.as_str(),
-        config.environment.as_str(),
+        config.stack.as_ref().map_or("*", AsRef::as_ref),
+        config.environment.as_ref().map_or("*", AsRef::as_ref),
         config.region.as_ref().map(AsRef::as_ref),
         config.service.as_ref().map(AsRef::as_ref),
     );

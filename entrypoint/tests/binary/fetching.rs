@@ -36,6 +36,28 @@ fn with_a_node_the_region_is_the_servers_to_say() {
 }
 
 #[test]
+fn without_a_token_the_server_says_whose_bundle_it_is() {
+    let server = Server::unix(vec![ok(&bundle()); 5]);
+    let bare = || {
+        let names = ["TOKEN", "STACK", "ENVIRONMENT", "REGION", "SERVICE"].map(|name| format!("CHANDLERY_{name}"));
+        names.iter().fold(Start::at(&server.address), |start, name| start.without(name))
+    };
+    assert_eq!(bare().sh("echo $DB_HOST").stdout, "db.eu.internal\n");
+    let all = Start::at(&server.address).without("CHANDLERY_TOKEN").sh("echo $DB_HOST");
+    assert_eq!(all.stdout, "db.eu.internal\n", "{}", all.stderr);
+    bare().env("CHANDLERY_STACK", "other").sh("echo ran").failed(5, "asked for the bundle other/*");
+    bare().env("CHANDLERY_SERVICE", "db").sh("echo ran").failed(5, "*/* for db");
+    bare().env("CHANDLERY_REGION", "us").sh("echo ran").failed(5, "*/*/us");
+    let requests = server.requests();
+    assert!(requests[0].starts_with("GET /v1/bundle HTTP/1.1\r\n"), "{}", requests[0]);
+    let full = "GET /v1/bundle?stack=simpleapp&environment=production&region=eu-west-1&service=app HTTP/1.1\r\n";
+    assert!(requests[1].starts_with(full), "{}", requests[1]);
+    for request in &requests {
+        assert!(request.contains("\r\nX-Chandlery-Request: true\r\n") && !request.contains("Authorization"));
+    }
+}
+
+#[test]
 fn a_chunked_bundle_and_one_without_length_are_bundles_too() {
     let body = serde_json::to_vec(&bundle()).unwrap();
     let (one, two) = body.split_at(body.len() / 2);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chandlery_wire::{NodeName, Scope, Verb};
+use chandlery_wire::{EnvironmentName, NodeName, ProjectName, RegionName, Scope, ServiceName, Verb};
 
 /// Where a request came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,10 +74,39 @@ impl Trail {
     }
 }
 
+/// A container on this host, as the kernel and Docker tell it, and not as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    pub project: ProjectName,
+    pub service: ServiceName,
+    /// `sha256:…`
+    pub image: String,
+    /// Whether the process that asks came into the container from outside, as `docker exec`'s do.
+    pub exec: bool,
+}
+
+/// Where the host is that the containers run on, as its server is configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    pub environment: Option<EnvironmentName>,
+    pub region: Option<RegionName>,
+}
+
+/// A container that was let in without a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resident {
+    pub container: Container,
+    pub host: Host,
+    /// The store's revision at which what it reaches was last changed.
+    pub since: u64,
+}
+
 /// Every operation of the vault takes one first. Only the vault's authentication makes one that may do anything.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The token's id, or `anonymous`.
+    /// The token's id, `container:…` with its project and service, or `anonymous`.
     pub id: Arc<str>,
     pub verbs: Arc<[Verb]>,
     pub scopes: Arc<[Scope]>,
@@ -87,6 +116,8 @@ pub struct Caller {
     /// The store's change counter when the caller was authenticated: what was read under it is not older than the
     /// request.
     pub as_of: u64,
+    /// Absent for those who hold a token.
+    pub resident: Option<Resident>,
     pub trail: Trail,
 }
 
@@ -95,6 +126,6 @@ impl Caller {
     #[must_use]
     pub fn anonymous(peer: Option<Peer>, trail: Trail) -> Self {
         let (id, verbs, scopes) = ("anonymous".into(), Arc::new([]), Arc::new([]));
-        Self { id, verbs, scopes, node: None, peer, as_of: 0, trail }
+        Self { id, verbs, scopes, node: None, peer, as_of: 0, resident: None, trail }
     }
 }

@@ -3,7 +3,7 @@
 mod caller;
 mod policy;
 
-pub use caller::{Caller, Peer, Trail};
+pub use caller::{Caller, Container, Host, Peer, Resident, Trail};
 pub use policy::{
     may, may_delegate, may_for_some_service, may_in_region, may_somewhere, may_use_grant, scope_of, within_region,
 };

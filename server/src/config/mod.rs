@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
+use chandlery_wire::NameError;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
@@ -21,6 +23,7 @@ pub use document::{example, show};
 pub use settings::{LogFormat, LogLevel, Settings};
 use units::{Period, Permissions, Size, Switch};
 
+use crate::access::Host;
 use crate::fatal::Fatal;
 
 /// Percent.
@@ -41,6 +44,8 @@ pub struct Config {
     pub http_listen: Option<SocketAddr>,
     pub socket: Option<PathBuf>,
     pub socket_mode: u32,
+    /// Absent where only tokens count.
+    pub identity: Option<IdentityConfig>,
     pub root_key_file: PathBuf,
     pub audit_file: PathBuf,
     pub tls: TlsFiles,
@@ -56,6 +61,13 @@ pub struct Config {
     pub max_body_bytes: usize,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
+}
+
+/// How containers without a token are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityConfig {
+    pub docker_socket: PathBuf,
+    pub host: Host,
 }
 
 /// Where the certificate is, and who makes it.
@@ -157,6 +169,9 @@ pub fn defaults(data_dir: PathBuf) -> Settings {
         http_listen: Some(Switch::Off),
         socket: Some(Switch::On("run/chandlery.sock".to_owned())),
         socket_mode: Some(Permissions(0o600)),
+        docker_socket: Some(Switch::Off),
+        host_environment: Some(Switch::Off),
+        host_region: Some(Switch::Off),
         root_key_file: Some("root.key".into()),
         audit_file: Some("audit.log".into()),
         tls_cert: Some(TLS_CERT.into()),
@@ -237,6 +252,11 @@ impl Settings {
             http_listen: self.http_listen.and_then(Switch::on),
             socket: self.socket.and_then(Switch::on).map(PathBuf::from),
             socket_mode: self.socket_mode.ok_or_else(complete)?.0,
+            identity: identity(
+                self.docker_socket.and_then(Switch::on),
+                self.host_environment.and_then(Switch::on),
+                self.host_region.and_then(Switch::on),
+            )?,
             root_key_file: self.root_key_file.ok_or_else(complete)?,
             audit_file: self.audit_file.ok_or_else(complete)?,
             tls: TlsFiles::new(
@@ -270,6 +290,32 @@ fn max_waiting(connections: u32, share: u32) -> Result<usize, Fatal> {
         return Err(Fatal::usage(what, format!("set it to {MOST_WAITING_SHARE} percent or less; 0 lets nobody wait")));
     }
     Ok(connections as usize * share as usize / 100)
+}
+
+fn identity(
+    docker: Option<String>,
+    environment: Option<String>,
+    region: Option<String>,
+) -> Result<Option<IdentityConfig>, Fatal> {
+    let Some(docker) = docker else {
+        if environment.is_some() || region.is_some() {
+            let what = "host_environment and host_region are for containers without a token, and docker_socket is off";
+            return Err(Fatal::usage(what, "set docker_socket, such as /run/docker.sock, or take them away"));
+        }
+        return Ok(None);
+    };
+    if !Path::new(&docker).is_absolute() {
+        let what = "docker_socket is not an absolute path";
+        return Err(Fatal::usage(what, "write a path such as /run/docker.sock, without unix://"));
+    }
+    fn name<T: FromStr<Err = NameError>>(setting: &str, text: Option<String>) -> Result<Option<T>, Fatal> {
+        let wrong = |error: NameError| {
+            Fatal::usage(format!("{setting}: {error}"), "names are taken exactly as they were declared")
+        };
+        text.map(|text| text.parse().map_err(wrong)).transpose()
+    }
+    let host = Host { environment: name("host_environment", environment)?, region: name("host_region", region)? };
+    Ok(Some(IdentityConfig { docker_socket: docker.into(), host }))
 }
 
 impl TlsFiles {
@@ -319,6 +365,10 @@ impl Config {
             let what =
                 "socket_mode lets others connect, and the socket is in the data directory, which is closed to them";
             return Err(Fatal::usage(what, "set socket to a path elsewhere, such as /run/chandlery/chandlery.sock"));
+        }
+        if self.identity.is_some() && self.socket.is_none() {
+            let what = "docker_socket is set, and socket is off: no container could ask";
+            return Err(Fatal::usage(what, "set socket, such as /run/chandlery/chandlery.sock, and socket_mode 0666"));
         }
         if self.max_connections == 0 {
             return Err(Fatal::usage("max_connections is 0: nobody could connect", "set it to 1 or more"));

@@ -37,6 +37,23 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_mode: Option<Permissions>,
 
+    /// The Docker API's socket, or "off". With it, containers of stacks that were opened (`chandlery stack open`) need no
+    /// token on the unix socket: the server finds out which container asks. It needs access to Docker's socket for that,
+    /// which is as good as root on this host; see docs/OPERATIONS.md.
+    #[arg(long, global = true, env = "CHANDLERY_DOCKER_SOCKET", value_name = "PATH|off")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docker_socket: Option<Switch<String>>,
+
+    /// The environment that the containers on this host are of, or "off" where each project is open for one environment.
+    #[arg(long, global = true, env = "CHANDLERY_HOST_ENVIRONMENT", value_name = "NAME|off")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_environment: Option<Switch<String>>,
+
+    /// The region that this host is in, or "off". It is for containers without a token.
+    #[arg(long, global = true, env = "CHANDLERY_HOST_REGION", value_name = "NAME|off")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_region: Option<Switch<String>>,
+
     /// The root key, which opens everything else. It is made at the first start; a Docker secret or a systemd credential
     /// works too. Without it the store cannot be read: keep a copy, and not beside the backup of the data.
     #[arg(long, global = true, env = "CHANDLERY_ROOT_KEY_FILE", value_name = "PATH")]

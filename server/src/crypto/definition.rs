@@ -1,6 +1,6 @@
 //! Macs of the rows that are not encrypted: stacks, environments, nodes, tokens.
 
-use chandlery_wire::{EnvironmentName, NodeName, RegionName, ServiceName, StackName};
+use chandlery_wire::{EnvironmentName, NodeName, ProjectName, RegionName, ServiceName, StackName};
 
 use super::error::Fault;
 use super::{IntegrityError, Keyring, Mac, MacKey, Transcript};
@@ -12,6 +12,8 @@ const NODE_TOKEN_LABEL: &str = "chandlery/v1/node-token";
 const TOKENS_LABEL: &str = "chandlery/v1/tokens";
 const NODE_LABEL: &str = "chandlery/v1/node";
 const NODES_LABEL: &str = "chandlery/v1/nodes";
+const OPENING_LABEL: &str = "chandlery/v1/opening";
+const OPENINGS_LABEL: &str = "chandlery/v1/openings";
 
 /// A row whose every field is covered by one mac.
 ///
@@ -27,6 +29,10 @@ const NODES_LABEL: &str = "chandlery/v1/nodes";
 ///               number(created), author))
 /// nodes       = HMAC-SHA-256(manifest key, transcript("chandlery/v1/nodes", number(count), and of each node, sorted by
 ///               name: its mac))
+/// opening     = HMAC-SHA-256(manifest key, transcript("chandlery/v1/opening", stack, environment, project, images,
+///               number(1 where exec is allowed, else 0), number(revision), number(created), author))
+/// openings    = HMAC-SHA-256(manifest key, transcript("chandlery/v1/openings", number(count), and of each opening, sorted
+///               by stack, environment and project: its mac))
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub enum Definition<'a> {
@@ -50,6 +56,26 @@ pub enum Definition<'a> {
     Nodes {
         macs: &'a [Mac],
     },
+    Opening(OpeningFields<'a>),
+    /// All openings together: so that none that was closed is open again.
+    Openings {
+        macs: &'a [Mac],
+    },
+}
+
+/// Everything that is stored of an opening.
+#[derive(Debug, Clone, Copy)]
+pub struct OpeningFields<'a> {
+    pub stack: &'a StackName,
+    pub environment: &'a EnvironmentName,
+    pub project: &'a ProjectName,
+    /// JSON, as it is stored.
+    pub images: &'a str,
+    pub allow_exec: bool,
+    pub revision: u64,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub created: i64,
+    pub author: &'a str,
 }
 
 /// Everything that is stored of a node.
@@ -106,15 +132,17 @@ impl Definition<'_> {
             Self::Tokens { .. } => "the list of tokens".to_owned(),
             Self::Node(node) => format!("node {}", node.name),
             Self::Nodes { .. } => "the list of nodes".to_owned(),
+            Self::Opening(opening) => {
+                format!("opening {}/{} for {}", opening.stack, opening.environment, opening.project)
+            }
+            Self::Openings { .. } => "the list of openings".to_owned(),
         }
     }
 
     fn key<'k>(&self, keyring: &'k Keyring) -> &'k MacKey {
         match self {
-            Self::Stack { .. } | Self::Environment { .. } | Self::Node(_) | Self::Nodes { .. } => {
-                keyring.manifest_key()
-            }
             Self::Token(_) | Self::Tokens { .. } => keyring.token_key(),
+            _ => keyring.manifest_key(),
         }
     }
 
@@ -132,6 +160,16 @@ impl Definition<'_> {
                 .number(node.revision)
                 .number(node.created.cast_unsigned())
                 .text(node.author),
+            Self::Openings { macs } => all(OPENINGS_LABEL, macs),
+            Self::Opening(opening) => Transcript::new(OPENING_LABEL)
+                .text(opening.stack.as_str())
+                .text(opening.environment.as_str())
+                .text(opening.project.as_str())
+                .text(opening.images)
+                .number(opening.allow_exec.into())
+                .number(opening.revision)
+                .number(opening.created.cast_unsigned())
+                .text(opening.author),
             Self::Token(token) => token.transcript(),
         }
     }
@@ -189,6 +227,18 @@ mod tests {
         let node = NodeFields { name: &vm_1, region: &eu, revision: 1, created: 1, author: "tok_0" };
         let name = |text: &str| StackName::parse(text).unwrap();
         let environment = |text: &str| EnvironmentName::parse(text).unwrap();
+        let ([a, b], [d, e]) = (["a", "b"].map(name), ["d", "e"].map(environment));
+        let [project, other] = ["p", "q"].map(|name| ProjectName::parse(name).unwrap());
+        let opening = OpeningFields {
+            stack: &a,
+            environment: &d,
+            project: &project,
+            images: "{}",
+            allow_exec: false,
+            revision: 1,
+            created: 1,
+            author: "tok_0",
+        };
         let services = |text: &[&str]| text.iter().map(|name| ServiceName::parse(*name).unwrap()).collect::<Vec<_>>();
         let regions = |text: &[&str]| text.iter().map(|name| RegionName::parse(*name).unwrap()).collect::<Vec<_>>();
         let all = [
@@ -218,6 +268,17 @@ mod tests {
             Definition::Node(NodeFields { revision: 2, ..node }),
             Definition::Node(NodeFields { created: -1, ..node }),
             Definition::Node(NodeFields { author: "tok_1", ..node }),
+            Definition::Opening(opening),
+            Definition::Opening(OpeningFields { stack: &b, ..opening }),
+            Definition::Opening(OpeningFields { environment: &e, ..opening }),
+            Definition::Opening(OpeningFields { project: &other, ..opening }),
+            Definition::Opening(OpeningFields { images: "{\"a\":[]}", ..opening }),
+            Definition::Opening(OpeningFields { allow_exec: true, ..opening }),
+            Definition::Opening(OpeningFields { revision: 2, ..opening }),
+            Definition::Opening(OpeningFields { created: -1, ..opening }),
+            Definition::Opening(OpeningFields { author: "tok_1", ..opening }),
+            Definition::Openings { macs: &[] },
+            Definition::Openings { macs: &[[1; 32]] },
             Definition::Nodes { macs: &[] },
             Definition::Nodes { macs: &[[1; 32]] },
         ];

@@ -23,7 +23,7 @@ mod seal;
 mod token;
 mod transcript;
 
-pub use definition::{Definition, NodeFields, TokenFields};
+pub use definition::{Definition, NodeFields, OpeningFields, TokenFields};
 pub use envelope::Envelope;
 pub use error::{EncryptError, Fault, IntegrityError, SealError};
 pub use keyring::{Keyring, MAX_ENCRYPTIONS_PER_KEY, Purpose, WrappedKey, rewrap, rotation_is_due};

@@ -3,12 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::Host;
+use crate::identity::Identifier;
 use crate::vault::{Error, Gate, Vault};
 
 #[derive(Debug, Clone)]
 pub struct App {
     pub gate: Arc<Gate>,
     pub limits: Limits,
+    /// Absent where only tokens count.
+    pub identity: Option<Arc<Identity>>,
+}
+
+/// How containers without a token are known, and where their host is.
+#[derive(Debug)]
+pub struct Identity {
+    pub identifier: Identifier,
+    pub host: Host,
 }
 
 impl App {

@@ -11,5 +11,5 @@ mod problem;
 mod router;
 mod routes;
 
-pub use app::{App, Limits};
+pub use app::{App, Identity, Limits};
 pub use router::{openapi, router};

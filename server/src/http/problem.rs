@@ -59,8 +59,11 @@ fn status_of(code: Code) -> StatusCode {
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::Invalid | Code::Unresolvable => StatusCode::UNPROCESSABLE_ENTITY,
         Code::Integrity | Code::Internal | Code::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
-        Code::Overloaded | Code::Sealed | Code::AuditUnavailable | Code::StoreUnavailable | Code::ShuttingDown => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Code::Overloaded
+        | Code::Sealed
+        | Code::AuditUnavailable
+        | Code::StoreUnavailable
+        | Code::IdentityUnavailable
+        | Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

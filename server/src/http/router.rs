@@ -15,7 +15,9 @@ use utoipa_axum::routes;
 use super::app::App;
 use super::guard;
 use super::problem::respond;
-use super::routes::{audit, bundles, changes, entries, explanations, health, nodes, regions, stacks, tokens};
+use super::routes::{
+    audit, bundles, changes, entries, explanations, health, nodes, openings, regions, stacks, tokens,
+};
 use crate::vault::Error;
 
 /// The server's service.
@@ -48,6 +50,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(health::ready))
         .routes(routes!(bundles::of_environment))
         .routes(routes!(bundles::of_region))
+        .routes(routes!(bundles::own))
         .routes(routes!(explanations::explain))
         .routes(routes!(entries::list, entries::write_many))
         .routes(routes!(entries::read, entries::write, entries::delete))
@@ -65,6 +68,8 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(stacks::withdraw_region))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::read, nodes::place, nodes::remove))
+        .routes(routes!(openings::list))
+        .routes(routes!(openings::open, openings::close))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::own))
         .routes(routes!(tokens::revoke))

@@ -2,12 +2,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::connection::{self, Shared};
 use super::listeners::Listener;
 use super::{Peer, Phase, until};
+use crate::identity::Process;
 
 /// How long to wait when there is no descriptor left for another connection.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -32,10 +33,11 @@ pub(super) async fn run(
                     tokio::spawn(connection::run_tls(Arc::clone(&shared), acceptor, stream, peer, phases, slot));
                 }),
                 Listener::Http(listener) => accept_tcp(listener).await.map(|(stream, peer)| {
-                    tokio::spawn(connection::run_plain(Arc::clone(&shared), stream, peer, phases, slot));
+                    tokio::spawn(connection::run_plain(Arc::clone(&shared), stream, peer, None, phases, slot));
                 }),
                 Listener::Unix(listener, _) => accept_unix(listener).await.map(|(stream, peer)| {
-                    tokio::spawn(connection::run_plain(Arc::clone(&shared), stream, peer, phases, slot));
+                    let process = process(&stream, peer, &shared);
+                    tokio::spawn(connection::run_plain(Arc::clone(&shared), stream, peer, process, phases, slot));
                 }),
             };
             if let Err(error) = accepted {
@@ -59,10 +61,23 @@ async fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
     Ok((stream, Peer::Tcp(address)))
 }
 
-async fn accept_unix(listener: &UnixListener) -> io::Result<(tokio::net::UnixStream, Peer)> {
+async fn accept_unix(listener: &UnixListener) -> io::Result<(UnixStream, Peer)> {
     let (stream, _) = listener.accept().await?;
     let credentials = stream.peer_cred()?;
     Ok((stream, Peer::Unix { pid: credentials.pid(), uid: credentials.uid() }))
+}
+
+/// The process at the other end, where it is wanted and can be seen. At once: later its number may be another's.
+fn process(stream: &UnixStream, peer: Peer, shared: &connection::Shared) -> Option<Arc<Process>> {
+    let Peer::Unix { pid, .. } = peer else { return None };
+    if !shared.processes {
+        return None;
+    }
+    let process = Process::behind(stream, pid);
+    if let Err(why) = &process {
+        tracing::debug!(%peer, %why, "the process at the other end of the socket cannot be looked at");
+    }
+    process.ok().map(Arc::new)
 }
 
 /// Whether only that one connection failed, so that the next may be taken at once.

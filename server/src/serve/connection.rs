@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
 
 use super::{Limits, Peer, Phase, Unreadable, until};
+use crate::identity::Process;
 
 /// What every connection needs.
 #[derive(Debug)]
@@ -25,13 +26,14 @@ pub(super) struct Shared {
     http: http1::Builder,
     handshake: Duration,
     unreadable: Unreadable,
+    pub(super) processes: bool,
 }
 
 impl Shared {
     pub(super) fn new(router: Router, limits: Limits, unreadable: Unreadable) -> Arc<Self> {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(limits.header_bytes);
-        Arc::new(Self { router, http, handshake: limits.header_timeout, unreadable })
+        Arc::new(Self { router, http, handshake: limits.header_timeout, unreadable, processes: limits.processes })
     }
 }
 
@@ -52,7 +54,7 @@ pub(super) async fn run_tls(
         () = until(&mut phases, Phase::Draining) => return,
     };
     match stream {
-        Ok(Ok(stream)) => run_plain(shared, stream, peer, phases, slot).await,
+        Ok(Ok(stream)) => run_plain(shared, stream, peer, None, phases, slot).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
         Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
     }
@@ -63,13 +65,14 @@ pub(super) async fn run_plain<S>(
     shared: Arc<Shared>,
     stream: S,
     peer: Peer,
+    process: Option<Arc<Process>>,
     mut phases: watch::Receiver<Phase>,
     _slot: OwnedSemaphorePermit,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let router = shared.router.clone();
-    let service = service_fn(move |request| respond(router.clone(), request, peer));
+    let service = service_fn(move |request| respond(router.clone(), request, peer, process.clone()));
     let mut connection = std::pin::pin!(shared.http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         biased;
@@ -90,8 +93,16 @@ pub(super) async fn run_plain<S>(
     }
 }
 
-async fn respond(mut router: Router, mut request: Request<Incoming>, peer: Peer) -> Result<Response, Infallible> {
+async fn respond(
+    mut router: Router,
+    mut request: Request<Incoming>,
+    peer: Peer,
+    process: Option<Arc<Process>>,
+) -> Result<Response, Infallible> {
     request.extensions_mut().insert(peer);
+    if let Some(process) = process {
+        request.extensions_mut().insert(process);
+    }
     // A router is always ready.
     router.call(request.map(Body::new)).await
 }

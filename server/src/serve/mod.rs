@@ -37,6 +37,8 @@ pub struct Limits {
     pub connections: usize,
     /// For requests to finish when the server stops.
     pub drain: Duration,
+    /// Whether the unix socket's connections keep hold of the process that made them: one descriptor more for each.
+    pub processes: bool,
 }
 
 impl From<&Config> for Limits {
@@ -46,6 +48,7 @@ impl From<&Config> for Limits {
             header_bytes: config.max_header_bytes,
             connections: config.max_connections,
             drain: config.drain,
+            processes: config.identity.is_some(),
         }
     }
 }

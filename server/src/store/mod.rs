@@ -13,8 +13,8 @@ mod sqlite;
 
 pub use error::StoreError;
 pub use rows::{
-    EnvironmentRow, KeyRow, LayerContent, LayerKey, LayerRow, LayerTags, NodeRow, Row, StackRow, TAG_BYTES, TagRow,
-    TokenRow,
+    EnvironmentRow, KeyRow, LayerContent, LayerKey, LayerRow, LayerTags, NodeRow, OpeningRow, Row, StackRow, TAG_BYTES,
+    TagRow, TokenRow,
 };
 pub use sqlite::{DATABASE_FILE, LOCK_FILE, SqliteStore};
 
@@ -62,6 +62,9 @@ pub trait Snapshot {
     /// All nodes.
     fn nodes(&self) -> Result<Vec<NodeRow>, StoreError>;
 
+    /// All openings, by stack, environment and project.
+    fn openings(&self) -> Result<Vec<OpeningRow>, StoreError>;
+
     /// All wrapped keys by id.
     fn keys(&self) -> Result<Vec<KeyRow>, StoreError>;
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
@@ -99,6 +102,9 @@ pub trait Transaction: Snapshot {
     /// Inserts or replaces.
     fn put_node(&mut self, row: &NodeRow) -> Result<(), StoreError>;
     fn remove_node(&mut self, name: &NodeName) -> Result<(), StoreError>;
+    /// Inserts or replaces.
+    fn put_opening(&mut self, row: &OpeningRow) -> Result<(), StoreError>;
+    fn remove_opening(&mut self, row: &OpeningRow) -> Result<(), StoreError>;
     /// Inserts or replaces, by id. The count of encryptions is set as given.
     fn put_key(&mut self, row: &KeyRow) -> Result<(), StoreError>;
     /// Adds to the number of encryptions that a data key has done.

@@ -1,7 +1,9 @@
 //! What the store keeps, as plain data. A `mac`, `manifest` or `sealed` is made and checked by whoever holds the keys.
 
 use chandlery_wire::api::State;
-use chandlery_wire::{EntryName, EnvironmentName, Grant, Layer, NodeName, RegionName, ServiceName, StackName};
+use chandlery_wire::{
+    EntryName, EnvironmentName, Grant, Layer, NodeName, ProjectName, RegionName, ServiceName, StackName,
+};
 
 /// Bytes of a ciphertext's authentication tag, which stands at its end.
 pub const TAG_BYTES: usize = 16;
@@ -95,6 +97,24 @@ pub struct NodeRow {
     pub name: NodeName,
     pub region: RegionName,
     /// The store's revision at which it got this region.
+    pub revision: u64,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub created: i64,
+    /// The id of the token that wrote it.
+    pub author: String,
+    pub mac: [u8; 32],
+}
+
+/// An environment that the containers of a project reach without a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpeningRow {
+    pub stack: StackName,
+    pub environment: EnvironmentName,
+    pub project: ProjectName,
+    /// JSON: the images that each service may have.
+    pub images: String,
+    pub allow_exec: bool,
+    /// The store's revision at which it was opened so.
     pub revision: u64,
     /// Milliseconds since 1970-01-01 UTC.
     pub created: i64,

@@ -54,6 +54,7 @@ impl Error {
             | Code::Sealed
             | Code::AuditUnavailable
             | Code::StoreUnavailable
+            | Code::IdentityUnavailable
             | Code::Overloaded
             | Code::ShuttingDown => Outcome::Failed,
             _ => Outcome::Malformed,

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Error;
 use super::core::Core;
 use super::ground::{Ground, Grounds};
-use super::records::{NODES_MAC, Records, TOKENS_MAC};
+use super::records::{NODES_MAC, OPENINGS_MAC, Records, TOKENS_MAC};
 use super::roll::{Tokens, stale};
 use crate::access::Caller;
 
@@ -60,8 +60,8 @@ struct Table {
     next: u64,
     /// The change counter at the last look.
     seen: Option<u64>,
-    /// The macs over all tokens and over all nodes at the last look; nothing, where it failed.
-    macs: Option<[Option<Vec<u8>>; 2]>,
+    /// The macs over all tokens, all nodes and all openings at the last look; nothing, where it failed.
+    macs: Option<[Option<Vec<u8>>; 3]>,
     /// Somebody came who was let in and served under another counter than that: something may have passed unseen.
     behind: bool,
     /// Whether the task runs. It ends when nobody waits.
@@ -154,7 +154,9 @@ impl Lookout {
         let keyring = core.keyring();
         let (survey, macs) = core.read(|snapshot| {
             let records = Records::new(snapshot, &keyring);
-            let macs = Some([snapshot.meta(TOKENS_MAC)?, snapshot.meta(NODES_MAC)?]);
+            let macs = [TOKENS_MAC, NODES_MAC, OPENINGS_MAC].map(|name| snapshot.meta(name));
+            let [tokens, nodes, openings] = macs;
+            let macs = Some([tokens?, nodes?, openings?]);
             let rights = (behind || macs != before).then(|| Rights::read(&records, core.now())).transpose()?;
             Ok((Survey { moved: moved(&records, grounds)?, rights }, macs))
         })?;
@@ -234,7 +236,7 @@ impl Drop for Place {
 struct Survey {
     /// Grounds that are not any more what they were.
     moved: HashSet<Ground>,
-    /// Looked at only where any token or node may have changed.
+    /// Looked at only where any token, node or opening may have changed.
     rights: Option<Rights>,
 }
 
@@ -260,6 +262,10 @@ impl Rights {
     }
 
     fn are_as_they_were(&self, caller: &Caller, grounds: &Grounds) -> bool {
+        // What is open to whom is rarely changed: then every container without a token has another look.
+        if caller.resident.is_some() {
+            return false;
+        }
         let token = self.tokens.by_id(&caller.id).ok().flatten().filter(|token| stale(token, self.now).is_none());
         let since = |node| self.nodes.as_ref().and_then(|nodes| nodes.get(node)).copied();
         token.is_some_and(|token| token.verbs == caller.verbs && token.scopes == caller.scopes)

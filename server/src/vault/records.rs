@@ -8,10 +8,10 @@ use super::attributes::{Attributes, revision_of};
 use super::draft::{Content, named};
 use super::moment::Moment;
 use crate::crypto::{
-    Definition, Keyring, LayerHeader, ManifestLine, NodeFields, RecordHeader, TokenFields, is_destroyed,
+    Definition, Keyring, LayerHeader, ManifestLine, NodeFields, OpeningFields, RecordHeader, TokenFields, is_destroyed,
 };
 use crate::store::{
-    EnvironmentRow, LayerContent, LayerKey, LayerRow, LayerTags, NodeRow, Row, Snapshot, StackRow, StoreError,
+    EnvironmentRow, LayerContent, LayerKey, LayerRow, LayerTags, NodeRow, OpeningRow, Row, Snapshot, StackRow, StoreError,
     TAG_BYTES, TagRow, TokenRow,
 };
 
@@ -256,6 +256,23 @@ impl<'a> Records<'a> {
         Ok(rows)
     }
 
+    /// All openings, each as it was written and none that was closed.
+    pub(super) fn openings(&self) -> Result<Vec<OpeningRow>, Error> {
+        let rows = self.snapshot.openings()?;
+        for row in &rows {
+            Definition::Opening(opening_fields(row)).verify(self.keyring, &row.mac)?;
+        }
+        match self.snapshot.meta(OPENINGS_MAC)? {
+            // A store that never had one.
+            None if rows.is_empty() => {}
+            stored => {
+                let stored = stored.and_then(|mac| mac.try_into().ok()).unwrap_or([0; 32]);
+                Definition::Openings { macs: &opening_macs(&rows) }.verify(self.keyring, &stored)?;
+            }
+        }
+        Ok(rows)
+    }
+
     pub(super) fn find_node(&self, name: &NodeName) -> Result<Option<NodeRow>, Error> {
         Ok(self.nodes()?.into_iter().find(|row| row.name == *name))
     }
@@ -279,6 +296,32 @@ pub(super) fn sign_nodes(snapshot: &dyn Snapshot, keyring: &Keyring) -> Result<[
 /// The store gives them in the order of their names.
 fn node_macs(rows: &[NodeRow]) -> Vec<[u8; 32]> {
     rows.iter().map(|row| row.mac).collect()
+}
+
+/// Where the mac over all openings is kept.
+pub(super) const OPENINGS_MAC: &str = "openings-mac";
+
+/// The mac over all openings as they are now.
+pub(super) fn sign_openings(snapshot: &dyn Snapshot, keyring: &Keyring) -> Result<[u8; 32], StoreError> {
+    Ok(Definition::Openings { macs: &opening_macs(&snapshot.openings()?) }.sign(keyring))
+}
+
+/// The store gives them sorted.
+fn opening_macs(rows: &[OpeningRow]) -> Vec<[u8; 32]> {
+    rows.iter().map(|row| row.mac).collect()
+}
+
+pub(super) fn opening_fields(row: &OpeningRow) -> OpeningFields<'_> {
+    OpeningFields {
+        stack: &row.stack,
+        environment: &row.environment,
+        project: &row.project,
+        images: &row.images,
+        allow_exec: row.allow_exec,
+        revision: row.revision,
+        created: row.created,
+        author: &row.author,
+    }
 }
 
 pub(super) fn node_fields(row: &NodeRow) -> NodeFields<'_> {

@@ -37,7 +37,7 @@ impl Vault {
                     trail.identify(Arc::clone(&known.id));
                     let KnownToken { id, verbs, scopes, node, .. } = &*known;
                     let (id, verbs, scopes) = (Arc::clone(id), Arc::clone(verbs), Arc::clone(scopes));
-                    return Ok(Caller { id, verbs, scopes, node: node.clone(), peer, as_of, trail });
+                    return Ok(Caller { id, verbs, scopes, node: node.clone(), peer, as_of, resident: None, trail });
                 }
                 Ok(Err(refusal)) => refusal,
                 // A token's row that is not what was written: the line names it.

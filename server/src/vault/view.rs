@@ -104,7 +104,9 @@ impl<'a> Views<'a> {
     pub(super) fn revision(&self) -> u64 {
         let layers = self.all().map(|view| view.ground.revision()).max();
         // A node that moved has another bundle, at whatever revisions the layers are.
-        layers.max(self.placement.as_ref().map(|placement| placement.since)).unwrap_or_default()
+        let layers = layers.max(self.placement.as_ref().map(|placement| placement.since)).unwrap_or_default();
+        // So has a container whose stack was opened anew: it may be for another environment.
+        layers.max(self.caller.resident.as_ref().map_or(0, |resident| resident.since))
     }
 
     /// All that was looked at.

@@ -94,8 +94,11 @@ impl Vault {
         blocking(move || make(&core, &caller, of, &known)).await
     }
 
-    /// The caller as of now, if its token is still good. It takes no use off: it is still the same request.
+    /// The caller as of now, if its token is still good, or its project still open. It takes no use off: it is still the same request.
     async fn again(&self, caller: &Caller) -> Result<Caller, Error> {
+        if let Some(resident) = &caller.resident {
+            return self.reside(caller, resident.clone()).await;
+        }
         let (as_of, tokens) = self.roll().await?;
         let refused = |reason| Err(Error::new(Code::Unauthenticated, reason));
         let Some(token) = tokens.by_id(&caller.id)? else { return refused("the token is unknown") };

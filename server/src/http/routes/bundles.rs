@@ -13,7 +13,7 @@ use crate::http::app::App;
 use crate::http::caller::Authenticated;
 use crate::http::extract::{Path, Query, wait};
 use crate::http::problem::Failure;
-use crate::vault::{BundleOf, NoWait, Patience, Watched};
+use crate::vault::{BundleOf, NoWait, Patience, Said, Watched};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -80,6 +80,43 @@ pub(in crate::http) async fn of_region(
         return past(&app, &caller, of, at).await;
     }
     answer(&app, &caller, of, query.wait, headers).await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct OwnQuery {
+    /// Nothing has to be said; what is said must be true.
+    stack: Option<StackName>,
+    environment: Option<EnvironmentName>,
+    region: Option<RegionName>,
+    node: Option<NodeName>,
+    service: Option<ServiceName>,
+    /// How many seconds to wait for another revision, where If-None-Match names the one there is.
+    #[serde(default, deserialize_with = "wait")]
+    #[param(value_type = u64, required = false, minimum = 0, maximum = 300, default = 0)]
+    wait: Duration,
+}
+
+/// The caller's own bundle: a container's that is known by the unix socket, or that of a token with one scope.
+#[utoipa::path(get, path = "/v1/bundle", 
+    params(OwnQuery, ("If-None-Match" = Option<String>, Header, description = "ETags of the revisions that the client has")),
+    responses(
+    (status = 200, body = Bundle),
+    (status = 304, description = "If-None-Match names the bundle's revision, and the wait is over. With Retry-After, \
+        more wait already than may: ask again after so many seconds"),
+    (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    (status = "5XX", body = Problem, content_type = "application/problem+json"),
+))]
+pub(in crate::http) async fn own(
+    State(app): State<App>,
+    Authenticated(caller): Authenticated,
+    Query(query): Query<OwnQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let OwnQuery { stack, environment, region, node, service, wait } = query;
+    let of = app.vault()?.own(&caller, Said { stack, environment, region, node, service }).await?;
+    answer(&app, &caller, of, wait, headers).await
 }
 
 async fn answer(

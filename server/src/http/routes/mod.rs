@@ -7,6 +7,7 @@ pub(super) mod entries;
 pub(super) mod explanations;
 pub(super) mod health;
 pub(super) mod nodes;
+pub(super) mod openings;
 pub(super) mod regions;
 pub(super) mod stacks;
 pub(super) mod tokens;

@@ -6,10 +6,10 @@ use chandlery_wire::{EntryName, EnvironmentName, Layer, StackName};
 use rusqlite::{Connection, Params};
 
 use super::super::{
-    EnvironmentRow, KeyRow, LayerContent, LayerKey, LayerRow, LayerTags, NodeRow, Row, Snapshot, StackRow, StoreError,
-    TAG_BYTES, TokenRow,
+    EnvironmentRow, KeyRow, LayerContent, LayerKey, LayerRow, LayerTags, NodeRow, OpeningRow, Row, Snapshot, StackRow,
+    StoreError, TAG_BYTES, TokenRow,
 };
-use super::rows::{self, Columns, ENTRY_COLUMNS, TOKEN_COLUMNS};
+use super::rows::{self, Columns, ENTRY_COLUMNS, OPENING_COLUMNS, TOKEN_COLUMNS};
 use super::schema;
 
 /// A connection within a transaction: what a [`Snapshot`] and a [`super::super::Transaction`] see.
@@ -192,6 +192,11 @@ impl Snapshot for View<'_> {
 
     fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.many("SELECT name, region, revision, created, author, mac FROM nodes ORDER BY name", [], rows::node)
+    }
+
+    fn openings(&self) -> Result<Vec<OpeningRow>, StoreError> {
+        let sql = format!("SELECT {OPENING_COLUMNS} FROM openings ORDER BY stack, environment, project");
+        self.many(&sql, [], rows::opening)
     }
 
     fn keys(&self) -> Result<Vec<KeyRow>, StoreError> {

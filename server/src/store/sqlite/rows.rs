@@ -9,7 +9,9 @@ use chandlery_wire::{EntryName, EnvironmentName, Grant, Layer, NodeName, StackNa
 use rusqlite::types::FromSql;
 use serde::de::DeserializeOwned;
 
-use super::super::{EnvironmentRow, KeyRow, LayerKey, NodeRow, Row, StackRow, StoreError, TagRow, TokenRow};
+use super::super::{
+    EnvironmentRow, KeyRow, LayerKey, NodeRow, OpeningRow, Row, StackRow, StoreError, TagRow, TokenRow,
+};
 
 pub(super) const ENTRY_COLUMNS: &str = "name, grant, version, state, attributes, created, author, previous, sealed";
 pub(super) const TOKEN_COLUMNS: &str =
@@ -186,6 +188,26 @@ pub(super) fn node(columns: &Columns<'_>) -> Result<NodeRow, StoreError> {
         author: columns.value(4, &record)?,
         mac: columns.bytes(5, &record)?,
         name,
+    })
+}
+
+pub(super) const OPENING_COLUMNS: &str =
+    "stack, environment, project, images, allow_exec, revision, created, author, mac";
+
+/// [`OPENING_COLUMNS`]
+pub(super) fn opening(columns: &Columns<'_>) -> Result<OpeningRow, StoreError> {
+    let stack = columns.parsed(0, &"an opening")?;
+    let record = format!("an opening of {stack}");
+    Ok(OpeningRow {
+        environment: columns.parsed(1, &record)?,
+        project: columns.parsed(2, &record)?,
+        images: columns.value(3, &record)?,
+        allow_exec: columns.value(4, &record)?,
+        revision: columns.number(5, &record)?,
+        created: columns.value(6, &record)?,
+        author: columns.value(7, &record)?,
+        mac: columns.bytes(8, &record)?,
+        stack,
     })
 }
 

@@ -11,8 +11,11 @@ use super::file::APPLICATION_ID;
 
 /// One step each, in the order in which they were added. A step that was released is never changed: a test holds each
 /// to its hash. SQLite's `user_version` counts the steps that a database has behind it.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001-first.sql"), include_str!("migrations/0002-nodes.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001-first.sql"),
+    include_str!("migrations/0002-nodes.sql"),
+    include_str!("migrations/0003-openings.sql"),
+];
 
 /// Before this one, a checkpoint could lose pages when it raced with a commit (the WAL-reset bug).
 const OLDEST_SQLITE: i32 = 3_051_003;

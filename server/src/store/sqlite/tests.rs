@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use chandlery_wire::api::State;
-use chandlery_wire::{EntryName, EnvironmentName, NodeName, RegionName, ServiceName, StackName};
+use chandlery_wire::{EntryName, EnvironmentName, NodeName, ProjectName, RegionName, ServiceName, StackName};
 use tempfile::TempDir;
 
 use super::super::*;
@@ -52,6 +52,20 @@ fn token(id: &str, byte: u8) -> TokenRow {
         revoked: None,
         node: None,
         mac: [byte; 32],
+    }
+}
+
+fn opening() -> OpeningRow {
+    OpeningRow {
+        stack: key("base").stack,
+        environment: key("base").environment,
+        project: ProjectName::parse("shop").unwrap(),
+        images: "{}".to_owned(),
+        allow_exec: true,
+        revision: 7,
+        created: 5,
+        author: "tok_1".to_owned(),
+        mac: [9; 32],
     }
 }
 
@@ -149,7 +163,7 @@ fn the_story_of_a_store() {
 #[test]
 fn tokens_nodes_keys_and_meta_are_put_and_found() {
     let directory = TempDir::new().unwrap();
-    let store = SqliteStore::open(directory.path()).unwrap();
+    let store = declared(directory.path());
     let data = KeyRow { id: 1, purpose: "data".to_owned(), wrapped: vec![1], created: 5, encryptions: 0 };
     let stored = data.clone();
     write_with::<_, StoreError>(&store, move |t| {
@@ -160,6 +174,10 @@ fn tokens_nodes_keys_and_meta_are_put_and_found() {
         t.put_node(&NodeRow { name: NodeName::parse("vm-2").unwrap(), ..node("eu") })?;
         t.put_node(&node("us"))?;
         t.remove_node(&NodeName::parse("vm-2").unwrap())?;
+        t.put_opening(&OpeningRow { allow_exec: false, ..opening() })?;
+        t.put_opening(&opening())?;
+        t.put_opening(&OpeningRow { project: ProjectName::parse("other").unwrap(), ..opening() })?;
+        t.remove_opening(&OpeningRow { project: ProjectName::parse("other").unwrap(), ..opening() })?;
         t.put_token(&TokenRow { node: Some(node("us").name), ..token("tok_c", 3) })?;
         t.put_key(&stored)?;
         t.count_encryptions(1, 7)?;
@@ -172,6 +190,7 @@ fn tokens_nodes_keys_and_meta_are_put_and_found() {
         assert_eq!(s.tokens()?.iter().map(|row| row.id.clone()).collect::<Vec<_>>(), ["tok_a", "tok_b", "tok_c"]);
         assert_eq!(s.token_by_id("tok_c")?.unwrap().node, Some(node("us").name));
         assert_eq!(s.nodes()?, [node("us")]);
+        assert_eq!(s.openings()?, [opening()]);
         let found = s.token_by_hash(&[2; 32])?.unwrap();
         assert_eq!((found.id.as_str(), found.uses_left, found.revoked), ("tok_b", Some(2), Some(9)));
         assert_eq!(s.token_by_hash(&[4; 32])?, None);
@@ -354,7 +373,7 @@ fn a_newer_schema_is_refused_and_kept() {
         refused,
         StoreError::TooNew { file: file.clone(), found: 99, known: i64::try_from(schema::MIGRATIONS.len()).unwrap() }
     );
-    assert!(refused.to_string().contains("has schema 99, and this program knows schemas up to 2"), "{refused}");
+    assert!(refused.to_string().contains("has schema 99, and this program knows schemas up to 3"), "{refused}");
     assert_eq!(before, fs::read(&file).unwrap());
 }
 
@@ -480,6 +499,7 @@ fn a_step_that_was_released_is_never_changed() {
         [
             "0a610b52b59a85abaeda3abdf2b5c3cb2ce0795566cf952e7f91224638c0363a",
             "bfcecbaaf9b3c03496a6656f40b25832611151987be7b25176900b7c0a1e55e8",
+            "4f69dc50b9f65a43c44aa4e16f93debf1c4754a73e85facdb592c122d152b8bc",
         ]
     );
 }

@@ -4,10 +4,11 @@ use chandlery_wire::{EntryName, NodeName};
 use rusqlite::params;
 
 use super::super::{
-    EnvironmentRow, KeyRow, LayerKey, LayerRow, NodeRow, Row, Snapshot, StackRow, StoreError, TokenRow, Transaction,
+    EnvironmentRow, KeyRow, LayerKey, LayerRow, NodeRow, OpeningRow, Row, Snapshot, StackRow, StoreError, TokenRow,
+    Transaction,
 };
 use super::reader::View;
-use super::rows::{ENTRY_COLUMNS, TOKEN_COLUMNS, state_text};
+use super::rows::{ENTRY_COLUMNS, OPENING_COLUMNS, TOKEN_COLUMNS, state_text};
 
 impl View<'_> {
     fn layer_id(&self, key: &LayerKey) -> Result<i64, StoreError> {
@@ -126,6 +127,25 @@ impl Transaction for View<'_> {
 
     fn remove_node(&mut self, name: &NodeName) -> Result<(), StoreError> {
         self.execute("DELETE FROM nodes WHERE name = ?1", [name.as_str()])?;
+        Ok(())
+    }
+
+    fn put_opening(&mut self, row: &OpeningRow) -> Result<(), StoreError> {
+        let sql = format!(
+            "INSERT INTO openings ({OPENING_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
+             ON CONFLICT DO UPDATE SET images = excluded.images, allow_exec = excluded.allow_exec, \
+             revision = excluded.revision, created = excluded.created, author = excluded.author, mac = excluded.mac"
+        );
+        let (stack, environment, project) = (row.stack.as_str(), row.environment.as_str(), row.project.as_str());
+        let OpeningRow { images, allow_exec, created, author, mac, .. } = row;
+        let revision = signed(row.revision)?;
+        self.execute(&sql, params![stack, environment, project, images, allow_exec, revision, created, author, mac])?;
+        Ok(())
+    }
+
+    fn remove_opening(&mut self, row: &OpeningRow) -> Result<(), StoreError> {
+        let sql = "DELETE FROM openings WHERE stack = ?1 AND environment = ?2 AND project = ?3";
+        self.execute(sql, [row.stack.as_str(), row.environment.as_str(), row.project.as_str()])?;
         Ok(())
     }
 

@@ -4,6 +4,7 @@ mod changes;
 mod entries;
 mod integrity;
 pub(super) mod nodes;
+mod openings;
 mod regions;
 mod resolving;
 mod tokens;
