@@ -7,6 +7,7 @@ mod docker;
 mod files;
 mod identity;
 mod import;
+mod open;
 mod render;
 mod up;
 
@@ -35,6 +36,12 @@ enum Action {
     Down(up::DownArgs),
     /// Render for Swarm, and `docker stack deploy`.
     Deploy(up::DeployArgs),
+    /// Let the containers of a project read their bundles without a token, over a server's unix socket on their host.
+    Open(open::OpenArgs),
+    /// Take that back.
+    Close(open::CloseArgs),
+    /// What is open to containers without a token.
+    Openings(open::OpeningsArgs),
 }
 
 impl Args {
@@ -54,6 +61,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         Action::Up(args) => ended(up::up(args, context)?),
         Action::Down(args) => ended(up::down(args, context)?),
         Action::Deploy(args) => ended(up::deploy(args, context)?),
+        Action::Open(args) => open::open(args, context),
+        Action::Close(args) => open::close(args, context),
+        Action::Openings(args) => open::openings(args, context),
     }
 }
 
