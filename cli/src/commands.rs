@@ -134,6 +134,9 @@ impl Cli {
             flags.region = None;
         }
         let mut context = Context::gather(flags, Surroundings::of_process())?;
+        if matches!(self.verb, Verb::Run(_) | Verb::Export(_) | Verb::Explain(_)) {
+            context.place_by_machine()?;
+        }
         match self.verb {
             Verb::Init(args) => init::run(&args, &context),
             Verb::Login(args) => login::run(&args, &mut context),

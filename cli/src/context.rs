@@ -5,6 +5,7 @@
 
 pub(crate) mod credentials;
 pub(crate) mod local;
+mod machine;
 pub(crate) mod project;
 pub(crate) mod secure;
 mod source;
@@ -101,6 +102,24 @@ impl Context {
         context.service =
             context.name("--service", "CHANDLERY_SERVICE", |flags| &flags.service, |keys| &keys.service)?;
         Ok(context)
+    }
+
+    /// Where what a service gets is asked for and no region is said: the one that the machine is in. `auto` asks for that,
+    /// of the cloud as well. What writes to a layer never guesses it.
+    pub(crate) fn place_by_machine(&mut self) -> Result<(), Failure> {
+        let auto = match &self.layer {
+            None => false,
+            Some(item) if item.value.as_str() == machine::AUTO => true,
+            Some(_) => return Ok(()),
+        };
+        let found = match machine::of_file(&self.surroundings)? {
+            None if auto => Some(machine::of_cloud(&self.surroundings)?),
+            found => found,
+        };
+        if let Some(Item { value, source }) = found {
+            self.layer = Some(Item { value: Layer::Overlay(value), source });
+        }
+        Ok(())
     }
 
     /// Flag, then variable, then the project's file.

@@ -2,6 +2,7 @@
 
 mod demo;
 mod docker_simpleapp;
+mod identity;
 mod nodes;
 mod regions;
 mod simpleapp;

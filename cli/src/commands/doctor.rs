@@ -61,7 +61,12 @@ struct Report {
 pub(crate) fn run(args: &Args, flags: Flags) -> Result<(), Failure> {
     let mut report = Report::default();
     match Context::gather(flags, Surroundings::of_process()) {
-        Ok(context) => report.all(&context),
+        Ok(mut context) => {
+            if let Err(failure) = context.place_by_machine() {
+                report.fail("region of the machine", failure);
+            }
+            report.all(&context);
+        }
         Err(failure) => report.fail("context", failure),
     }
     args.format.print(&report, Report::text)?;

@@ -17,6 +17,9 @@ pub(crate) enum Source {
     Local(PathBuf),
     /// A secret of the container or the unit.
     Mounted(PathBuf),
+    /// What the machine says of itself.
+    Machine(PathBuf),
+    Metadata(&'static str),
 }
 
 impl fmt::Display for Source {
@@ -24,7 +27,8 @@ impl fmt::Display for Source {
         match self {
             Self::Flag(name) => write!(f, "{name}"),
             Self::Variable(name) => write!(f, "the variable {name}"),
-            Self::Project(path) | Self::Mounted(path) => write!(f, "{}", path.display()),
+            Self::Metadata(service) => write!(f, "{service}"),
+            Self::Project(path) | Self::Mounted(path) | Self::Machine(path) => write!(f, "{}", path.display()),
             Self::Login(path) => write!(f, "the login stored in {}", path.display()),
             Self::Local(path) => write!(f, "the server on this machine ({})", path.display()),
         }

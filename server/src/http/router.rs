@@ -15,9 +15,7 @@ use utoipa_axum::routes;
 use super::app::App;
 use super::guard;
 use super::problem::respond;
-use super::routes::{
-    audit, bundles, changes, entries, explanations, health, nodes, openings, regions, stacks, tokens,
-};
+use super::routes::{audit, bundles, changes, entries, explanations, health, nodes, openings, regions, stacks, tokens};
 use crate::vault::Error;
 
 /// The server's service.

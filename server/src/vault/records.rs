@@ -11,8 +11,8 @@ use crate::crypto::{
     Definition, Keyring, LayerHeader, ManifestLine, NodeFields, OpeningFields, RecordHeader, TokenFields, is_destroyed,
 };
 use crate::store::{
-    EnvironmentRow, LayerContent, LayerKey, LayerRow, LayerTags, NodeRow, OpeningRow, Row, Snapshot, StackRow, StoreError,
-    TAG_BYTES, TagRow, TokenRow,
+    EnvironmentRow, LayerContent, LayerKey, LayerRow, LayerTags, NodeRow, OpeningRow, Row, Snapshot, StackRow,
+    StoreError, TAG_BYTES, TagRow, TokenRow,
 };
 
 /// Reads from one snapshot with one keyring; where a moment is named, the entries as they were then. What is declared is
