@@ -7,3 +7,4 @@ mod nodes;
 mod regions;
 mod simpleapp;
 mod stack_compose;
+mod swarm_nodes;
