@@ -60,7 +60,7 @@ fn start(mut config: Config, core: sys::CoreLimit) -> Result<(), Failure> {
     let (config, user): (&'static Config, _) = (Box::leak(Box::new(config)), user.as_ref());
     // What is wrong with the waiting and the watching is found out now, but for what the bundle says about it.
     wait::Plan::read(&|name| config.inherited(name), &config.wait)?;
-    config.watch.as_ref().map_or(Ok(()), watch::check)?;
+    config.watch.as_ref().map_or(Ok(()), |watch| watch::check(watch, user))?;
     let fetched = fetch::bundle(config).or_else(|failure| cache::instead(config, failure))?;
     let files = match &config.watch {
         Some(_) => Files::MayChange(files::Sets::first(&fetched.bundle.files, config, user)?),

@@ -16,7 +16,7 @@ use crate::config::{Config, PREFIX};
 use crate::failure::{Exit, Failure};
 
 pub(crate) use limits::exceeded;
-pub(crate) use running::of_app;
+pub(crate) use running::{APP_NAME, of_app};
 
 /// What `--pristine` leaves of the inherited environment: who, where, and in which language.
 const PRISTINE: [&str; 8] = ["PATH", "HOME", "HOSTNAME", "USER", "LOGNAME", "TERM", "TZ", "LANG"];

@@ -15,6 +15,8 @@ use crate::sys;
 
 /// What may run as process 1 before the app, and passes on what it was given: `init: true`, and what images bring along.
 const INITS: [&str; 6] = ["docker-init", "podman-init", "catatonit", "tini", "tini-static", "dumb-init"];
+/// What the parent of a watched app is called while the app runs; its process id follows. At most 15 bytes (prctl(2)).
+pub(crate) const APP_NAME: &str = "app=";
 /// The most processes between process 1 and the app: more is not a start, but a loop.
 const MOST_STEPS: usize = 16;
 
@@ -40,6 +42,12 @@ pub(crate) fn of_app() -> Result<Environment, Failure> {
             ));
         }
         let name = comm(&pid.to_string()).map_err(|error| unreadable(pid, &error))?;
+        if let Some(app) = name.strip_prefix(APP_NAME).and_then(|app| app.parse().ok()) {
+            if family_of(app).is_none_or(|(parent, _)| parent != pid) {
+                return Err(unknown("the app is being restarted", "try again"));
+            }
+            return look(app);
+        }
         if name != ourselves && !INITS.contains(&name.as_str()) {
             let environment = look(pid)?;
             // With variables of ours it is somebody before the entrypoint: a script, a supervisor.
@@ -110,16 +118,21 @@ fn parse(block: &[u8]) -> Option<Vec<(OsString, OsString)>> {
 /// The child that was started first; what comes later is its siblings, or orphans that process 1 takes in.
 fn oldest_child(parent: u32) -> Option<u32> {
     let processes = File::open("/proc").and_then(|directory| sys::names_in(&directory)).ok()?;
-    let children = processes.iter().filter_map(|name| {
-        let pid: u32 = name.to_str().ok()?.parse().ok()?;
-        let stat = text(&format!("/proc/{pid}/stat")).ok()?;
-        // The name in parentheses may hold anything: proc_pid_stat(5).
-        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
-        let (state, its_parent, started) = (*fields.first()?, fields.get(1)?, fields.get(19)?);
-        let alive = state != "Z" && its_parent.parse() == Ok(parent);
-        alive.then_some((started.parse::<u64>().ok()?, pid))
+    let pids = processes.iter().filter_map(|name| name.to_str().ok()?.parse::<u32>().ok());
+    let children = pids.filter_map(|pid| {
+        let (its_parent, started) = family_of(pid)?;
+        (its_parent == parent).then_some((started, pid))
     });
     children.min().map(|(_, pid)| pid)
+}
+
+/// A process's parent, and when it was started; `None` where it is not there, or a zombie.
+fn family_of(pid: u32) -> Option<(u32, u64)> {
+    let stat = text(&format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything: proc_pid_stat(5).
+    let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+    let (state, parent, started) = (*fields.first()?, fields.get(1)?, fields.get(19)?);
+    if state == "Z" { None } else { parent.parse().ok().zip(started.parse().ok()) }
 }
 
 fn comm(pid: &str) -> io::Result<String> {

@@ -170,6 +170,8 @@ fn understand(response: Response, config: &Config) -> Result<Fetched, Trouble> {
 fn refusal(response: &Response) -> Trouble {
     let status = response.status;
     let problem: Option<Problem> = serde_json::from_slice(&response.body).ok();
+    // Not a proxy's page, whose 404 says something about the proxy.
+    let ours = problem.is_some();
     let damaged = problem.as_ref().is_some_and(|problem| problem.code == Code::Integrity);
     let (what, hint, faults) = match problem {
         Some(problem) => {
@@ -193,7 +195,8 @@ fn refusal(response: &Response) -> Trouble {
     match exit {
         Some((exit, usual)) => {
             let hint = if hint.is_empty() { usual } else { &hint };
-            let copy = if matches!(status, 401 | 403 | 404) { OnCopy::Delete } else { OnCopy::Keep };
+            let refused = matches!(status, 401 | 403) || status == 404 && ours;
+            let copy = if refused { OnCopy::Delete } else { OnCopy::Keep };
             let failure = Failure::new(exit, format!("the server says no: {what}"), hint);
             Trouble::Final(failure.with_faults(faults).with_copy(copy))
         }

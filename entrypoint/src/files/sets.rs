@@ -40,6 +40,8 @@ pub(crate) struct Sets<'a> {
     user: Option<&'a User>,
     /// Absent until there is a file to place: an app that needs none needs no directory.
     placed: Option<Placed>,
+    /// Whether the last switch brought the first files there ever were.
+    appeared: bool,
 }
 
 /// Fields are dropped from the first to the last: nobody sees a link to what is gone, but for the time of a call.
@@ -59,9 +61,10 @@ impl<'a> Sets<'a> {
     /// # Errors
     /// The directory is not fit for secrets, something is in the way, or the kernel refuses; then nothing is placed.
     pub(crate) fn first(files: &[BundleFile], config: &'a Config, user: Option<&'a User>) -> Result<Self, Failure> {
-        let mut sets = Self { config, user, placed: None };
+        let mut sets = Self { config, user, placed: None, appeared: false };
         let held = sys::hold_signals();
         sets.switch(files)?;
+        sets.appeared = false;
         if let Some(placed) = &sets.placed {
             sys::remove_at_end(placed.removals());
         }
@@ -78,7 +81,7 @@ impl<'a> Sets<'a> {
     ) -> Result<Self, Failure> {
         let placed = Placed::first(ground, &Place { config, user, files })?;
         sys::remove_at_end(placed.removals());
-        Ok(Self { config, user, placed: Some(placed) })
+        Ok(Self { config, user, placed: Some(placed), appeared: false })
     }
 
     /// Places another set and shows it to the app in place of the current one, which stays for [`Sets::back`]. The one
@@ -96,6 +99,7 @@ impl<'a> Sets<'a> {
             None if files.is_empty() => Ok(()),
             None => {
                 self.placed = Some(Placed::first(Ground::find(&place, true)?, &place)?);
+                self.appeared = true;
                 Ok(())
             }
         }
@@ -108,6 +112,11 @@ impl<'a> Sets<'a> {
     pub(crate) fn back(&mut self) -> Result<(), Failure> {
         let Some(placed) = &mut self.placed else { return Ok(()) };
         let _held = sys::hold_signals();
+        if std::mem::take(&mut self.appeared) {
+            // Before, the app had no files at all.
+            self.placed = None;
+            return Ok(());
+        }
         placed.back().map_err(|error| {
             Failure::new(
                 Exit::Files,
@@ -119,6 +128,7 @@ impl<'a> Sets<'a> {
 
     /// The current set is good: the one before goes.
     pub(crate) fn settle(&mut self) {
+        self.appeared = false;
         if let Some(placed) = &mut self.placed {
             placed.settle();
         }

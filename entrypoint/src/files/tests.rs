@@ -113,6 +113,7 @@ fn what_is_in_the_way_is_named_and_left_alone() {
     symlink("/etc/passwd", path.join("symlink")).unwrap();
     fs::write(path.join("linked"), "x").unwrap();
     fs::hard_link(path.join("linked"), path.join("twin")).unwrap();
+    fs::write(path.join("file"), "y").unwrap();
     std::os::unix::net::UnixListener::bind(path.join("socket")).unwrap();
     let before = scratch.names();
     for (name, what) in [
@@ -120,6 +121,7 @@ fn what_is_in_the_way_is_named_and_left_alone() {
         ("symlink", "a symlink"),
         ("linked", "more than one link"),
         ("socket", "a socket"),
+        ("file", "somebody else's file"),
     ] {
         let failure = place(&[file("a", 0o400), file(name, 0o400)], &config(&path), None).unwrap_err();
         assert_eq!(failure.exit, Exit::Files);
@@ -139,6 +141,7 @@ fn leftovers_of_an_earlier_start_are_replaced() {
     let path = scratch.secrets();
     fs::create_dir(&path).unwrap();
     fs::write(path.join("a"), "old").unwrap();
+    fs::write(path.join("..placed"), "a\n").unwrap();
     fs::write(path.join("..new-0"), "half").unwrap();
     let config = config(&path);
     let placed = place(&[file("a", 0o400)], &config, None).unwrap();

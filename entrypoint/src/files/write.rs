@@ -44,9 +44,12 @@ fn check_target(directory: &File, target: &CStr, name: &str, place: &Place<'_>) 
     let mounted = found.device != directory.metadata().map_err(cannot)?.dev();
     let what = match found.kind {
         _ if mounted => "a mount",
-        libc::S_IFREG if found.links == 1 => return Ok(()),
+        libc::S_IFREG if found.links == 1 && leftovers::listed(directory).iter().any(|name| **name == *target) => {
+            return Ok(());
+        }
         libc::S_IFLNK if leftovers::is_our_link(directory, target) => return Ok(()),
-        libc::S_IFREG => "a file with more than one link",
+        libc::S_IFREG if found.links > 1 => "a file with more than one link",
+        libc::S_IFREG => "somebody else's file",
         libc::S_IFDIR => "a directory",
         libc::S_IFLNK => "a symlink",
         libc::S_IFIFO => "a FIFO",

@@ -22,8 +22,8 @@ pub(crate) use files::{
     open_directory_at, read_at_most, rename_at, stat_at, target_of, unlink_at,
 };
 pub(crate) use process::{
-    CoreLimit, descriptor_limit, effective_group, effective_user, forbid_dumps, prepare_exec, stack_limit,
-    with_file_ids,
+    CoreLimit, descriptor_limit, effective_group, effective_user, forbid_dumps, may_signal_everybody, name_process,
+    prepare_exec, stack_limit, with_file_ids,
 };
 pub(crate) use removal::{Removal, hold_signals, remove_all, remove_at_end, remove_nothing_at_end};
 pub(crate) use signals::{Signals, end_on_signals, spawn_undisturbed};

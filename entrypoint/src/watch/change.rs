@@ -27,8 +27,17 @@ impl Set {
 
     /// Keeps a copy of what is good, for when the server is away.
     pub(super) fn keep(&self, config: &Config) {
-        if let Some(body) = &self.body {
-            cache::keep(config, body);
+        if config.cache.is_none() {
+            return;
+        }
+        match &self.body {
+            Some(body) => cache::keep(config, body),
+            // It came from the copy itself, which is not to age while the server says that it is still good.
+            None => {
+                if let Ok(body) = serde_json::to_vec(&self.bundle).map(Zeroizing::new) {
+                    cache::keep(config, &body);
+                }
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::{OsString, c_int};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use crate::environ::Environment;
+use crate::environ::{APP_NAME, Environment};
 use crate::exec;
 use crate::failure::{Exit, Failure};
 use crate::sys::{self, Birth, ChildNews, CoreLimit, Stillborn, Until};
@@ -52,6 +52,8 @@ impl<'a> Family<'a> {
         let birth = Birth { user: self.user, core: self.core, terminal, no_input: false };
         self.app = start(command, environment, birth)?;
         self.ended = None;
+        // For `env`: orphans are children of this process too, and some are older than an app that was restarted.
+        sys::name_process(&format!("{APP_NAME}{}", self.app));
         Ok(())
     }
 

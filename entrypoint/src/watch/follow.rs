@@ -45,7 +45,7 @@ pub(super) fn follow(config: &Config, mut revision: u64, sender: &Sender) {
                 trouble.over();
                 if confirmed.elapsed() >= CONFIRMED {
                     confirmed = Instant::now();
-                    sender.send(News::Confirmed);
+                    sender.send(News::Confirmed(revision));
                 }
                 Outcome::Same
             }

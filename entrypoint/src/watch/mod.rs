@@ -33,8 +33,15 @@ const SHELL: &str = "/bin/sh";
 /// Finds out at the start what would otherwise come out at the first change.
 ///
 /// # Errors
-/// There is no shell for the command.
-pub(crate) fn check(watch: &Watch) -> Result<(), Failure> {
+/// There is no shell for the command, or the app of another user could not be sent a signal.
+pub(crate) fn check(watch: &Watch, user: Option<&User>) -> Result<(), Failure> {
+    if user.is_some_and(|user| user.uid != sys::effective_user()) && !sys::may_signal_everybody() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--watch could not pass signals on to an app of another user (--user): the right to is missing",
+            "add to the service: cap_add: [KILL], or set `user:` there instead of CHANDLERY_USER",
+        ));
+    }
     let executable = |path: &str| std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o111 != 0);
     match &watch.on_change {
         OnChange::Exec(_) if !executable(SHELL) => Err(Failure::new(

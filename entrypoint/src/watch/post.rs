@@ -12,7 +12,7 @@ pub(super) enum News {
     /// A bundle of another revision than the last.
     Bundle(Box<Fetched>),
     /// The last bundle is still the one that the server has.
-    Confirmed,
+    Confirmed(u64),
     /// The app of this start answers, or why not.
     Health(u32, Result<(), String>),
 }

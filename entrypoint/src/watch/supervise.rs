@@ -69,8 +69,11 @@ impl Supervisor<'_> {
                     News::Bundle(fetched) => self.arrived = Some(fetched),
                     News::Health(start, result) => self.health = Some((start, result)),
                     // Of what was given up there is no copy, and what the app has is not what the server has.
-                    News::Confirmed if self.given_up.is_none() => self.current.keep(self.config),
-                    News::Confirmed => {}
+                    // What the server has may be a revision that the app does not.
+                    News::Confirmed(revision) if revision == self.current.bundle.revision => {
+                        self.current.keep(self.config);
+                    }
+                    News::Confirmed(_) => {}
                 }
             }
         }
@@ -89,6 +92,7 @@ impl Supervisor<'_> {
         };
         if Change::between(&self.current, &set).is_nothing() {
             self.current = set;
+            self.given_up = None;
             self.current.keep(self.config);
             return None;
         }

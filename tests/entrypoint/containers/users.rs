@@ -79,6 +79,12 @@ fn few_capabilities_are_enough_and_none_are_where_nothing_changes() {
     assert_eq!((output.code(), output.text()), (6, ""), "{output}");
     assert!(output.stderr.contains("cap_add: [CHOWN]"), "{output}");
 
+    let output = ship.run(&[&enough[..], &["-e", "CHANDLERY_WATCH=1"]].concat(), &["echo", "started"]);
+    assert_eq!((output.code(), output.text()), (2, ""), "{output}");
+    assert!(output.stderr.contains("cap_add: [KILL]"), "{output}");
+    let with_kill = [&enough[..], &["--cap-add", "KILL", "-e", "CHANDLERY_WATCH=1"]].concat();
+    assert_eq!(ship.run(&with_kill, &["sh", "-c", WHO]).text(), who(999, 999, "/"));
+
     let already = ["--user", "999:999", "--cap-drop", "ALL", "--tmpfs", "/run/secrets:mode=0700,uid=999,gid=999"];
     let output = ship.run(&[&already[..], &to_mysql].concat(), &["sh", "-c", WHO]);
     assert_eq!(output.text(), who(999, 999, "/"), "{output}");

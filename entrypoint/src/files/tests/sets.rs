@@ -68,6 +68,12 @@ fn an_app_without_files_needs_no_directory_until_there_is_one() {
     assert!(!scratch.secrets().exists());
     sets.switch(&set(&["a"], 1)).unwrap();
     assert_eq!(seen(&scratch.secrets()).0, pairs(&["a"], 1));
+    sets.back().unwrap();
+    assert!(!scratch.secrets().exists(), "the way back from the first files is to none");
+    sets.switch(&set(&["a"], 2)).unwrap();
+    sets.settle();
+    sets.back().unwrap();
+    assert_eq!(seen(&scratch.secrets()).0, pairs(&["a"], 2));
 }
 
 #[test]
