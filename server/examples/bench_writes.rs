@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 use chandlery_server::access::Trail;
 use chandlery_server::clock::SystemClock;
+use chandlery_server::source::aws::{Access, Aws};
+use chandlery_server::source::{Freshness, Sources};
 use chandlery_server::store::{
     EnvironmentRow, KeyRow, LayerKey, LayerRow, Row, SqliteStore, StackRow, Store, StoreError, Transaction, write_with,
 };
@@ -267,6 +269,9 @@ fn open_vault(directory: &Path) -> Outcome<(Vault, TokenText)> {
         clock: Arc::new(SystemClock),
         root_key_file: &directory.join("root.key"),
         audit_file: &directory.join("audit.log"),
+        sources: Sources::default(),
+        freshness: Freshness { ttl: Duration::from_secs(300), stale: Duration::ZERO },
+        aws: Aws::new(Access::default()),
         keep_token: &Ok,
     };
     let (vault, token) = vault::open(&opening).map_err(|error| format!("{error:?}"))?;
@@ -279,8 +284,16 @@ async fn write_values(vault: Vault, token: String, next: Arc<AtomicU64>, until: 
     while !until.is_over() {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let value = Value::new(format!("{number:064x}").into_bytes());
-        let entry =
-            WriteEntry { value, template: false, secret: None, deliver: None, grant: None, expect_version: None };
+        let entry = WriteEntry {
+            value,
+            template: false,
+            reference: false,
+            unchecked: false,
+            secret: None,
+            deliver: None,
+            grant: None,
+            expect_version: None,
+        };
         let named = NamedEntry { name: EntryName::parse(self::entry(number))?, entry };
         let began = Instant::now();
         let caller = vault.authenticate(Some(&token), None, Trail::default()).await.map_err(told)?;

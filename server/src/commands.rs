@@ -1,10 +1,12 @@
 //! What the program can be told to do: serve, or something with a data directory while no server runs on it.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::crypto::RootKey;
 use crate::fatal::Fatal;
 use crate::run::{self, Files};
 use crate::telemetry;
@@ -58,6 +60,15 @@ pub fn accept_restore(config: &Config) -> Result<(), Fatal> {
     let files = Files::new(config, Arc::new(SystemClock))?;
     let revision = files.with(vault::accept_older).map_err(fatal)?;
     say(&format!("accepted; the store goes on at revision {revision}"))
+}
+
+/// Makes a root key that no store uses yet.
+///
+/// # Errors
+/// If there is a file already, or it cannot be written.
+pub fn root_key_create(file: &Path) -> Result<(), Fatal> {
+    let key = RootKey::create(file).map_err(|error| Fatal::new(error.detail(), error.hint()))?;
+    say(&format!("{}: a new root key, {}; keep a copy of it elsewhere", file.display(), key.id()))
 }
 
 fn fatal(error: OpenError) -> Fatal {

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use chandlery_server::config::{self, AuditCommand, Command, ConfigCommand, Loaded};
+use chandlery_server::config::{self, AuditCommand, Command, ConfigCommand, Loaded, RootKeyCommand};
 use chandlery_server::fatal::Fatal;
 use chandlery_server::{commands, paths};
 
@@ -26,6 +26,7 @@ fn execute(command: Command, loaded: &Loaded) -> Result<(), Fatal> {
         Command::AcceptRestore => commands::accept_restore(config),
         Command::Audit(AuditCommand::Verify) => commands::audit_verify(config),
         Command::Audit(AuditCommand::StartOver) => commands::audit_start_over(config),
+        Command::RootKey(RootKeyCommand::Create { file }) => commands::root_key_create(&file),
         Command::Config(ConfigCommand::Example) => print(&config::example()?),
         Command::Config(ConfigCommand::Show) => print(&config::show(loaded)),
         Command::Config(ConfigCommand::Check) => print("the configuration can be used\n"),

@@ -13,9 +13,14 @@ use crate::config::{Config, IdentityConfig};
 use crate::fatal::Fatal;
 use crate::http::{App, Identity, Limits, router};
 use crate::identity::Identifier;
+use crate::notify::Notifier;
 use crate::paths::{allow_open_files, prepare_data_dir, write_private};
 use crate::pki::Pki;
-use crate::serve::{self, Certificates, Listeners, LocalFile, Unreadable, local_server, serve, stop_requested};
+use crate::serve::{
+    self, Certificates, Listeners, LocalFile, Unreadable, local_server, reload_requested, serve, stop_requested,
+};
+use crate::source::aws::Aws;
+use crate::source::{Freshness, Scheme, Sources};
 use crate::store::{DATABASE_FILE, SqliteStore, Store};
 use crate::vault::{self, Error, Gate, OpenError, Opening, Vault};
 
@@ -68,14 +73,21 @@ async fn listen(config: &Config, files: Files, gate: Arc<Gate>, pki: Pki) -> Res
     let limits = Limits { body: config.max_body_bytes, time: config.request_timeout, waiting: config.max_waiting };
     let app = App { gate: Arc::clone(&gate), limits, identity };
     let local = local_server(&bound, &pki.trust_anchor()?, &files.admin_token);
+    // Who learns below that the server is there may send signals at once.
+    let (hangups, stop_request) = (reload_requested(), stop_requested());
     // Whoever reads it may connect: the sockets are bound, and the kernel queues until they are served.
     let local_file = LocalFile::write(&config.data_dir, &local)?;
     tracing::info!(address = %local.address, ca_fingerprint = %local.ca_fingerprint, socket = local.socket.as_deref().unwrap_or("off"), "listening");
-    tokio::spawn(certificates.watch(pki));
-    tokio::spawn(unseal(files, Arc::clone(&gate)));
+    let manager = Notifier::from_environment(format!("serving on {}", local.address));
+    match gate.vault() {
+        Ok(_) => manager.ready(),
+        Err(sealed) => manager.waiting(&sealed.detail),
+    }
+    tokio::spawn(certificates.watch(pki, hangups, manager.clone()));
+    tokio::spawn(unseal(files, Arc::clone(&gate), manager.clone()));
     tokio::spawn(anchor(Arc::clone(&gate)));
     let unreadable = Unreadable::new(stray(Arc::clone(&gate)));
-    let stop = stop(Arc::clone(&gate));
+    let stop = stop(stop_request, Arc::clone(&gate), manager);
     let open = serve(listeners, router(app), serve::Limits::from(config), unreadable, stop).await;
     drop(local_file);
     if open > 0 {
@@ -91,15 +103,16 @@ async fn listen(config: &Config, files: Files, gate: Arc<Gate>, pki: Pki) -> Res
 }
 
 /// Waits until the server is told to stop. What waits for a change is answered then: it must not hold up the end.
-async fn stop(gate: Arc<Gate>) {
-    stop_requested().await;
+async fn stop(requested: impl Future<Output = ()>, gate: Arc<Gate>, manager: Notifier) {
+    requested.await;
+    manager.stopping();
     if let Ok(vault) = gate.vault() {
         vault.end_waits();
     }
 }
 
 /// Waits for the root key, where it is not there.
-async fn unseal(files: Files, gate: Arc<Gate>) {
+async fn unseal(files: Files, gate: Arc<Gate>, manager: Notifier) {
     let files = Arc::new(files);
     while gate.vault().is_err() {
         tokio::time::sleep(UNSEAL_INTERVAL).await;
@@ -108,6 +121,7 @@ async fn unseal(files: Files, gate: Arc<Gate>) {
             Ok(Ok(vault)) => {
                 gate.unseal(Arc::new(vault));
                 tracing::info!("unsealed");
+                manager.ready();
             }
             Ok(Err(OpenError::Sealed(error))) => gate.seal(error),
             Ok(Err(OpenError::Fatal(error))) => {
@@ -149,18 +163,25 @@ pub(crate) struct Files {
     clock: Arc<dyn Clock>,
     root_key: PathBuf,
     audit: PathBuf,
+    sources: Sources,
+    freshness: Freshness,
+    aws: Aws,
     admin_token: PathBuf,
 }
 
 impl Files {
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, Fatal> {
         refuse_lost_database(config)?;
+        let aws = Aws::new(config.sources.aws.clone());
         let store = SqliteStore::open(&config.data_dir).map_err(|error| Fatal::new(&error, error.hint()))?;
         Ok(Self {
             store: Arc::new(store),
             clock,
             root_key: config.root_key_file.clone(),
             audit: config.audit_file.clone(),
+            sources: Sources::new(&config.sources).with(Scheme::Aws, Arc::new(aws.clone())),
+            freshness: config.freshness,
+            aws,
             admin_token: config.data_dir.join("admin-token"),
         })
     }
@@ -181,6 +202,9 @@ impl Files {
             clock: Arc::clone(&self.clock),
             root_key_file: &self.root_key,
             audit_file: &self.audit,
+            sources: self.sources.clone(),
+            freshness: self.freshness,
+            aws: self.aws.clone(),
             keep_token: &keep,
         })
     }

@@ -32,6 +32,7 @@ struct Vectors {
     nodes: Vec<NodeRow>,
     nodes_mac: String,
     fingerprint: Fingerprint,
+    outside: Outside,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +146,15 @@ struct Destroyed {
 }
 
 #[derive(Deserialize)]
+struct Outside {
+    address: String,
+    revision: u64,
+    value: String,
+    name: String,
+    stored: String,
+}
+
+#[derive(Deserialize)]
 struct Fingerprint {
     value: String,
     fingerprint: String,
@@ -167,7 +177,7 @@ fn array<const N: usize>(hex: &str) -> [u8; N] {
 mod page {
     use ring::{aead, digest, hkdf, hmac};
 
-    use super::{Destroyed, Environment, Fingerprint, Key, Manifest, NodeRow, Record, Stack, TokenRow, unhex};
+    use super::{Destroyed, Environment, Fingerprint, Key, Manifest, NodeRow, Outside, Record, Stack, TokenRow, unhex};
 
     /// A field: its length in 4 bytes, big-endian, and its bytes.
     fn field(bytes: &[u8]) -> Vec<u8> {
@@ -350,6 +360,17 @@ mod page {
         hmac_sha256(key, &data.concat())
     }
 
+    pub(super) fn outside_name(key: &[u8], vector: &Outside) -> Vec<u8> {
+        hmac_sha256(key, &[field(b"chandlery/v1/outside-name"), field(vector.address.as_bytes())].concat())
+    }
+
+    pub(super) fn outside(key: &[u8], vector: &Outside) -> Vec<u8> {
+        let revision = vector.revision.to_be_bytes();
+        let (address, value) = (field(vector.address.as_bytes()), field(&unhex(&vector.value)));
+        let data = [field(b"chandlery/v1/outside"), address, field(&revision), value];
+        [&revision[..], &hmac_sha256(key, &data.concat())].concat()
+    }
+
     pub(super) fn token_hash(text: &str) -> Vec<u8> {
         digest::digest(&digest::SHA256, text.as_bytes()).as_ref().to_vec()
     }
@@ -389,6 +410,8 @@ fn the_page_alone_reads_the_vectors() {
     assert_eq!(page::nodes(&of("manifest"), &vectors.nodes), unhex(&vectors.nodes_mac));
     assert_eq!(page::fingerprint(&of("fingerprint"), &vectors.fingerprint), unhex(&vectors.fingerprint.fingerprint));
     assert_eq!(page::shown_fingerprint(&of("fingerprint"), &vectors.fingerprint), unhex(&vectors.fingerprint.shown));
+    assert_eq!(page::outside_name(&of("fingerprint"), &vectors.outside), unhex(&vectors.outside.name));
+    assert_eq!(page::outside(&of("fingerprint"), &vectors.outside), unhex(&vectors.outside.stored));
     let Token { secret, text, hash } = &vectors.token;
     let bytes = Base64UrlUnpadded::decode_vec(text.strip_prefix("chd_").unwrap()).unwrap();
     assert_eq!((bytes.len(), &bytes[..32]), (36, &unhex(secret)[..]));
@@ -516,7 +539,16 @@ fn the_server_computes_the_same_macs() {
     let value = Value::new(unhex(value));
     assert_eq!(keyring.fingerprint(&value), array(fingerprint));
     let (stack, environment) = (StackName::parse("simpleapp").unwrap(), EnvironmentName::parse("production").unwrap());
-    assert_eq!(keyring.shown_fingerprint(&stack, &environment, &value), array(shown));
+    assert_eq!(keyring.fingerprinter(&stack, &environment).name(&value), array(shown));
+    let Outside { address, revision, value, name, stored } = &vectors.outside;
+    let (value, stored) = (Value::new(unhex(value)), unhex(stored));
+    assert_eq!(keyring.outside_name(address), array(name));
+    assert_eq!(
+        (&stored[..8], &stored[8..]),
+        (&revision.to_be_bytes()[..], &keyring.outside_mark(address, *revision, &value)[..])
+    );
+    assert!(keyring.is_outside_mark(address, *revision, &value, &stored[8..].try_into().unwrap()));
+    assert!(!keyring.is_outside_mark(address, revision + 1, &value, &stored[8..].try_into().unwrap()));
 }
 
 #[test]

@@ -3,18 +3,20 @@
 //! Times are RFC 3339 in UTC. Requests refuse unknown keys, so that a typo is not a silent default; replies may grow
 //! keys, so clients ignore the ones they do not know.
 
+mod aws;
 mod changes;
+mod openings;
 mod regions;
 
+pub use aws::*;
 pub use changes::*;
+pub use openings::*;
 pub use regions::*;
-
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{Delivery, Grant, Layer};
-use crate::name::{EntryName, EnvironmentName, NodeName, ProjectName, RegionName, ServiceName, StackName};
+use crate::name::{EntryName, EnvironmentName, NodeName, RegionName, ServiceName, StackName};
 use crate::token::{Scope, Verb};
 use crate::value::Value;
 
@@ -112,44 +114,6 @@ pub struct PlaceNode {
     pub region: RegionName,
 }
 
-/// Containers that need no token: those of a project, for one environment of a stack. They are known by the unix socket
-/// of a server on their host. `GET` and `PUT /v1/openings/{stack}/{environment}/{project}`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct OpeningInfo {
-    pub stack: StackName,
-    pub environment: EnvironmentName,
-    pub project: ProjectName,
-    /// The images that a service's containers may be made of. A service that is not named may have any.
-    #[serde(default)]
-    pub images: BTreeMap<ServiceName, Vec<String>>,
-    pub allow_exec: bool,
-    pub since: String,
-    /// The id of the token that said so.
-    pub author: String,
-}
-
-/// `GET /v1/openings`: those of the environments that the token administers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-pub struct OpeningList {
-    pub openings: Vec<OpeningInfo>,
-}
-
-/// `PUT /v1/openings/{stack}/{environment}/{project}`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Open {
-    /// The images that a service's containers may be made of, by id: `sha256:` and 64 hexadecimal digits. A service that
-    /// is not named may have any.
-    #[serde(default)]
-    pub images: BTreeMap<ServiceName, Vec<String>>,
-    /// Whether what `docker exec` starts in a container has the container's identity too.
-    #[serde(default)]
-    pub allow_exec: bool,
-}
-
 /// A new version of an entry: `PUT /v1/entries/{stack}/{environment}/{name}?region=…`.
 ///
 /// What is left out stays as it is in the entry's current version, then as it is in the base's; a new entry is a
@@ -162,6 +126,13 @@ pub struct WriteEntry {
     /// Whether `${…}` in the value is resolved. Said with each value: a literal never becomes a template by accident.
     #[serde(default)]
     pub template: bool,
+    /// Whether the value is a reference to an outside source, such as `aws:eu-west-1:app/production#DB_PASSWORD`. What
+    /// the source says is then the value, whenever it is read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reference: bool,
+    /// Write a reference without looking whether what it names can be read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchecked: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -246,8 +217,11 @@ pub struct EntryInfo {
     pub state: State,
     pub secret: bool,
     pub template: bool,
+    /// What the value refers to, where it is kept in an outside source. It is no secret, whatever it leads to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     pub deliver: Delivery,
-    /// Bytes of the value.
+    /// Bytes of the value; of a reference, of its text.
     pub size: u64,
     pub created: String,
     /// The id of the token that wrote it.
@@ -285,6 +259,24 @@ pub struct Explanation {
     pub hidden: Vec<EntryInfo>,
     /// What the winner's template refers to, in the order of the template; empty for a literal.
     pub references: Vec<Reference>,
+    /// How it stands with what the winner refers to, where its value is kept in an outside source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Outside>,
+}
+
+/// How it stands with a value that is kept in an outside source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(ToSchema))]
+pub struct Outside {
+    /// When the source said what is served now (RFC 3339); absent where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<String>,
+    /// Whether that is older than it should be, because the source cannot be asked.
+    #[serde(default)]
+    pub stale: bool,
+    /// Why there is no value, or no newer one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
 }
 
 /// One reference of a template.

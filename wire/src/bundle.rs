@@ -22,6 +22,32 @@ pub struct Bundle {
     pub revision: u64,
     pub variables: Vec<BundleVariable>,
     pub files: Vec<BundleFile>,
+    /// What comes from an outside source that has not answered for longer than its values are good for. It is what the
+    /// source said last, and may be old.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<StaleSource>,
+}
+
+/// Values that could not be asked for again in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StaleSource {
+    /// What the values come from: `aws:eu-west-1:app/production`.
+    pub source: String,
+    /// The entries whose values these are; one of another environment as `stack/environment/NAME`.
+    pub entries: Vec<String>,
+    /// When the source said so (RFC 3339).
+    pub fetched: String,
+    /// Why it could not be asked again, in words.
+    pub reason: String,
+}
+
+impl std::fmt::Display for StaleSource {
+    /// One line for people. It holds no value.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { source, entries, fetched, reason } = self;
+        write!(f, "{} may be old: from {source} as of {fetched}; {reason}", entries.join(", "))
+    }
 }
 
 /// An environment variable.
@@ -63,4 +89,7 @@ pub struct Origin {
     /// Whether the value is what a template resolved to.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub template: bool,
+    /// Whether the value is what an outside source said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reference: bool,
 }

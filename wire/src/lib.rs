@@ -7,13 +7,18 @@
 pub mod api;
 pub mod bundle;
 pub mod dangerous;
+#[cfg(feature = "dotenv")]
+pub mod dotenv;
 pub mod entry;
+#[cfg(feature = "guess")]
+pub mod guess;
+pub mod machine;
 pub mod name;
 pub mod problem;
 pub mod token;
 pub mod value;
 
-pub use bundle::{Bundle, BundleFile, BundleVariable, Origin};
+pub use bundle::{Bundle, BundleFile, BundleVariable, Origin, StaleSource};
 pub use entry::{Delivery, FileAttributes, Grant, Layer, Mode};
 pub use name::{
     EntryName, EnvironmentName, NameError, NodeName, ProjectName, RegionName, ServiceName, StackName, VariableName,

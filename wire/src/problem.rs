@@ -54,6 +54,10 @@ pub enum Code {
     StoreUnavailable,
     /// 503: which container asks cannot be found out now, because Docker does not answer.
     IdentityUnavailable,
+    /// 503: a value is kept outside, and its source cannot be asked now. `faults` names the entries.
+    SourceUnavailable,
+    /// 403: an outside source refuses the server, or the server's configuration does not let it be used so.
+    SourceRefused,
     /// 503: the server is going down.
     ShuttingDown,
     /// A code of a newer server.

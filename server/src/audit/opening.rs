@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use ring::hmac;
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -100,13 +102,25 @@ fn open_file(path: &Path) -> Result<File, AuditError> {
     if metadata.uid() != user {
         return Err(unusable(format!("belongs to user {}, and the server runs as {user}", metadata.uid())));
     }
-    // Released by the system when the process ends, however it ends: no stale lock can keep a server from starting.
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| unusable("is in use by another server".to_owned()))?;
+    if !locks(&file) {
+        return Err(unusable("is in use by another server".to_owned()));
+    }
     if metadata.len() == 0 {
         sync_directory(path).map_err(|error| AuditError::io(path, &error))?;
     }
     Ok(file)
+}
+
+/// Released by the system when the process ends, however it ends: no stale lock can keep a server from starting. But a
+/// program that a source begins to run holds it, too, between its fork and its exec: so not the first try decides.
+fn locks(file: &File) -> bool {
+    let patience = std::iter::repeat_n(Duration::from_millis(20), 50);
+    let locks = || flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
+    locks()
+        || patience.into_iter().any(|pause| {
+            thread::sleep(pause);
+            locks()
+        })
 }
 
 /// A new name is durable only when its directory is.

@@ -26,7 +26,7 @@ struct CommandLine {
 }
 
 /// What to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Run the server.
     Serve,
@@ -36,6 +36,9 @@ pub enum Command {
     /// The configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// The root key's file, where it is not to lie in the data directory.
+    #[command(subcommand)]
+    RootKey(RootKeyCommand),
     /// Say that the database was restored from a backup, so that the server takes it although it is older than the audit
     /// log.
     AcceptRestore,
@@ -47,6 +50,16 @@ pub enum AuditCommand {
     Verify,
     /// Set a log that was tampered with aside as evidence, and begin a new chain.
     StartOver,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum RootKeyCommand {
+    /// Make a new root key in a new file of mode 0600, before the first start: for a systemd credential or a Docker secret.
+    Create {
+        /// A file that is not there yet.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]

@@ -32,8 +32,38 @@ pub fn example() -> Result<String, Fatal> {
         }
         let _ = writeln!(out, "{} = {value}", argument.get_id());
     }
+    out.push_str(SOURCES);
     Ok(out)
 }
+
+/// There are no defaults here to show: nothing is allowed that is not named.
+const SOURCES: &str = r#"
+# What may be had from outside (docs/SOURCES.md, docs/AWS.md): nothing, unless it is named here.
+#
+# [[source.file.read]]                   # chandlery set NAME --from file:/etc/chandlery/values/x
+# directory = "/etc/chandlery/values"
+# for = ["shop/production"]              # stack, or stack/environment; left out: all
+#
+# [[source.exec.run]]                    # chandlery set NAME --from exec:pass:shop/db
+# name = "pass"
+# command = ["/usr/bin/pass", "show"]    # no shell; nothing of the server's environment
+# arguments = ["shop/*"]                 # what a reference may add; left out: nothing
+# environment = { PASSWORD_STORE_DIR = "/var/lib/pass" }
+# for = ["shop"]
+#
+# [source.aws]
+# timeout = "5s"                         # for one attempt
+# attempts = 8                           # when AWS throttles or does not answer
+#
+# [[source.aws.read]]                    # references and `chandlery aws import`
+# secrets = ["chuspace-app/*"]           # * is any characters
+# regions = ["eu-west-1", "us-east-1"]   # left out: all
+# for = ["chuspace/production"]          # stack, or stack/environment; left out: all
+#
+# [[source.aws.write]]                   # `chandlery aws push`
+# secrets = ["chuspace-app/prod-env/*"]
+# for = ["chuspace/production"]
+"#;
 
 /// What is in effect, and where each setting came from; itself a configuration file.
 #[must_use]

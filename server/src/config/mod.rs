@@ -18,16 +18,18 @@ use chandlery_wire::NameError;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-pub use command_line::{AuditCommand, Command, ConfigCommand, parse};
+pub use command_line::{AuditCommand, Command, ConfigCommand, RootKeyCommand, parse};
 pub use document::{example, show};
 pub use settings::{LogFormat, LogLevel, Settings};
 use units::{Period, Permissions, Size, Switch};
 
 use crate::access::Host;
 use crate::fatal::Fatal;
+use crate::source::{Freshness, Rules};
 
 /// Percent.
 const MOST_WAITING_SHARE: u32 = 90;
+const LEAST_TTL: Duration = Duration::from_secs(1);
 /// What a configuration file is called in the data directory, and where else it is looked for.
 const FILE_NAME: &str = "server.toml";
 const SYSTEM_FILE: &str = "/etc/chandlery/server.toml";
@@ -61,6 +63,9 @@ pub struct Config {
     pub max_body_bytes: usize,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
+    /// What may be had from outside, and for whom.
+    pub sources: Rules,
+    pub freshness: Freshness,
 }
 
 /// How containers without a token are known.
@@ -186,6 +191,9 @@ pub fn defaults(data_dir: PathBuf) -> Settings {
         max_body_bytes: Some(Size(8 * 1024 * 1024)),
         log_level: Some(LogLevel::Info),
         log_format: Some(LogFormat::Text),
+        source_ttl: Some(Period(Duration::from_secs(300))),
+        source_stale: Some(Period(Duration::from_secs(24 * 3600))),
+        source: None,
     }
 }
 
@@ -277,6 +285,11 @@ impl Settings {
             max_body_bytes: self.max_body_bytes.ok_or_else(complete)?.0,
             log_level: self.log_level.ok_or_else(complete)?,
             log_format: self.log_format.ok_or_else(complete)?,
+            sources: self.source.unwrap_or_default(),
+            freshness: Freshness {
+                ttl: self.source_ttl.ok_or_else(complete)?.0,
+                stale: self.source_stale.ok_or_else(complete)?.0,
+            },
             data_dir,
         };
         config.check()?;
@@ -369,6 +382,11 @@ impl Config {
         if self.identity.is_some() && self.socket.is_none() {
             let what = "docker_socket is set, and socket is off: no container could ask";
             return Err(Fatal::usage(what, "set socket, such as /run/chandlery/chandlery.sock, and socket_mode 0666"));
+        }
+        self.sources.check().map_err(|(what, hint)| Fatal::usage(what, hint))?;
+        if self.freshness.ttl < LEAST_TTL {
+            let what = format!("source_ttl is {}: sources would be asked all the time", Period(self.freshness.ttl));
+            return Err(Fatal::usage(what, format!("set it to {} or more", Period(LEAST_TTL))));
         }
         if self.max_connections == 0 {
             return Err(Fatal::usage("max_connections is 0: nobody could connect", "set it to 1 or more"));

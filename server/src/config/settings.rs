@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::units::{Period, Permissions, Size, Switch};
+use crate::source::Rules;
 
 /// Everything that can be set, each by flag, by `CHANDLERY_…` variable, and by key of the TOML file.
 ///
@@ -128,6 +129,23 @@ pub struct Settings {
     #[arg(long, global = true, env = "CHANDLERY_LOG_FORMAT", value_name = "FORMAT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_format: Option<LogFormat>,
+
+    /// How long a value from outside (docs/SOURCES.md) is good. It is asked for again before that is over, in the
+    /// background.
+    #[arg(long, global = true, env = "CHANDLERY_SOURCE_TTL", value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ttl: Option<Period>,
+
+    /// How much longer it is served where its source is away; the bundle says so. A source that says no, or that there is
+    /// no such secret, is believed at once.
+    #[arg(long, global = true, env = "CHANDLERY_SOURCE_STALE", value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_stale: Option<Period>,
+
+    // Only the file has it: what may be had for whom is more than a flag can say.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Rules>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]

@@ -95,6 +95,43 @@ fn what_cannot_work_is_refused() {
 }
 
 #[test]
+fn what_may_be_had_from_outside_is_named_in_the_file() {
+    let text = r#"
+        [source.aws]
+        timeout = "500ms"
+        [[source.aws.read]]
+        secrets = ["app/*"]
+        for = ["shop/production"]
+    "#;
+    let loaded = load_file(text).unwrap();
+    assert_eq!(loaded.config.sources.aws.read.len(), 1);
+    let again = load_file(&show(&loaded)).unwrap();
+    assert_eq!(again.config.sources, loaded.config.sources, "what is shown is a configuration");
+    assert!(load_file("").unwrap().config.sources.is_empty());
+    for (text, wanted) in [
+        ("[source.aws]\nreed = []", "reed"),
+        ("[source.aws]\nattempts = 0", "attempts"),
+        ("[source.aws]\ntimeout = \"0s\"", "timeout"),
+        ("[[source.aws.read]]\nsecrets = []", "names no secrets"),
+        ("[[source.aws.write]]\nsecrets = [\"a\"]\nregions = [\"a b\"]", "region"),
+        ("[[source.aws.read]]\nsecrets = [\"a\"]\nfor = [\"a/b/c\"]", "STACK"),
+    ] {
+        let error = load_file(text).unwrap_err();
+        assert!(error.contains(wanted), "{text}: {error}");
+    }
+}
+
+/// What `config example` shows of the sources is commented out; it has to be right all the same.
+#[test]
+fn the_example_of_the_sources_can_be_used() {
+    let text = example().unwrap();
+    let (_, sources) = text.split_once("\n# [source.aws]\n").unwrap();
+    let lines: Vec<&str> = sources.lines().filter_map(|line| line.strip_prefix('#')).map(str::trim).collect();
+    let loaded = load_file(&format!("[source.aws]\n{}", lines.join("\n"))).unwrap();
+    assert_eq!(loaded.config.sources.aws.read.len() + loaded.config.sources.aws.write.len(), 2);
+}
+
+#[test]
 fn those_who_wait_leave_connections_to_the_others() {
     for (lines, most) in [("", 1536), ("max_connections = 8\nwaiting_share = 50", 4), ("max_connections = 1", 0)] {
         let config = load_file(lines).unwrap().config;

@@ -90,7 +90,7 @@ fn order<'a>((line, grant): &'a (ManifestLine<'_>, Cow<'_, str>)) -> (&'a str, &
     (line.name.as_str(), grant)
 }
 
-fn grant_text(grant: &Grant) -> Cow<'static, str> {
+pub(super) fn grant_text(grant: &Grant) -> Cow<'static, str> {
     match grant {
         Grant::All => Cow::Borrowed("all"),
         Grant::Services(_) => Cow::Owned(grant.to_string()),

@@ -7,15 +7,14 @@ use chandlery_wire::{EntryName, EnvironmentName, Grant, Layer, StackName, Value}
 
 use super::aead::{self, NONCE_BYTES};
 use super::error::Fault;
-use super::{EncryptError, IntegrityError, Keyring, Mac, Transcript};
+use super::manifest::grant_text;
+use super::{EncryptError, IntegrityError, Keyring, Transcript};
 
 /// Bytes of an authentication tag.
 pub const TAG_BYTES: usize = aead::TAG_BYTES;
 
 const LABEL: &str = "chandlery/v1/record";
 const DESTROYED_LABEL: &str = "chandlery/v1/destroyed";
-const FINGERPRINT_LABEL: &str = "chandlery/v1/fingerprint";
-const SHOWN_LABEL: &str = "chandlery/v1/shown-fingerprint";
 const FORMAT: u8 = 1;
 /// What stands in a destroyed ciphertext's place.
 const DESTROYED: u8 = 2;
@@ -196,7 +195,7 @@ impl RecordHeader<'_> {
             .text(self.environment.as_str())
             .text(self.layer.as_str())
             .text(self.name.as_str())
-            .text(&self.grant.to_string())
+            .text(&grant_text(self.grant))
             .number(self.version)
             .text(state_text(self.state))
             .text(self.attributes)
@@ -218,36 +217,6 @@ pub(super) fn state_text(state: State) -> &'static str {
         State::Deleted => "deleted",
         State::Removed => "removed",
         State::Destroyed => "destroyed",
-    }
-}
-
-impl Keyring {
-    /// A short keyed name of a value: the same for the same value, and of no use to guess it without the key.
-    ///
-    /// `HMAC-SHA-256(fingerprint key, transcript("chandlery/v1/fingerprint", value))`, the first 8 bytes.
-    #[must_use]
-    pub fn fingerprint(&self, value: &Value) -> [u8; 8] {
-        let mut short = [0; 8];
-        short.copy_from_slice(&self.keyed(Transcript::new(FINGERPRINT_LABEL), value)[..8]);
-        short
-    }
-
-    /// A keyed name of a value for people to compare by: the same for the same value within one environment, and another
-    /// one in each environment, so that two printouts do not tell that two environments share a secret.
-    ///
-    /// `HMAC-SHA-256(fingerprint key, transcript("chandlery/v1/shown-fingerprint", stack, environment, value))`
-    #[must_use]
-    pub fn shown_fingerprint(&self, stack: &StackName, environment: &EnvironmentName, value: &Value) -> Mac {
-        self.keyed(Transcript::new(SHOWN_LABEL).text(stack.as_str()).text(environment.as_str()), value)
-    }
-
-    fn keyed(&self, mut transcript: Transcript, value: &Value) -> Mac {
-        // Reserved in whole: a buffer that grew would leave plaintext behind where it was.
-        transcript.reserve(value.len() + 64);
-        let transcript = transcript.bytes(value.expose_secret());
-        let mac = self.fingerprint_key().sign(&transcript);
-        transcript.wipe();
-        mac
     }
 }
 
@@ -451,14 +420,6 @@ mod tests {
             .map(|_| place.header().seal(&keyring, &Value::new("x")).unwrap().as_bytes()[5..17].to_vec())
             .collect();
         assert_eq!(nonces.len(), 10_000);
-    }
-
-    #[test]
-    fn a_fingerprint_tells_values_apart_and_keyrings_too() {
-        let keyring = keyring();
-        assert_eq!(keyring.fingerprint(&Value::new("a")), keyring.fingerprint(&Value::new("a")));
-        assert_ne!(keyring.fingerprint(&Value::new("a")), keyring.fingerprint(&Value::new("b")));
-        assert_ne!(keyring.fingerprint(&Value::new("a")), super::tests::keyring().fingerprint(&Value::new("a")));
     }
 
     proptest! {

@@ -64,11 +64,16 @@ impl Transcript {
     }
 
     pub(super) fn push(&mut self, field: &[u8]) {
+        Self::field(field, |bytes| self.0.extend_from_slice(bytes));
+    }
+
+    /// The bytes of one field, to wherever they go: a secret goes into a hash, and not into a buffer.
+    pub(super) fn field(field: &[u8], mut to: impl FnMut(&[u8])) {
         // No field comes near 4 GiB: the longest is a value of 512 KiB. A longer one is cut to a length that then does
         // not match its bytes, which makes the transcript wrong and never ambiguous with a right one of ours.
         let length = u32::try_from(field.len()).unwrap_or(u32::MAX);
-        self.0.extend_from_slice(&length.to_be_bytes());
-        self.0.extend_from_slice(field);
+        to(&length.to_be_bytes());
+        to(field);
     }
 
     /// Wipes what was written, where a field was a secret.

@@ -49,7 +49,7 @@ fn status_of(code: Code) -> StatusCode {
     match code {
         Code::BadRequest | Code::InvalidName => StatusCode::BAD_REQUEST,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::Forbidden | Code::SourceRefused => StatusCode::FORBIDDEN,
         Code::NotFound | Code::UnknownRegion => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -64,6 +64,7 @@ fn status_of(code: Code) -> StatusCode {
         | Code::AuditUnavailable
         | Code::StoreUnavailable
         | Code::IdentityUnavailable
+        | Code::SourceUnavailable
         | Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

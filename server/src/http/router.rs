@@ -15,7 +15,9 @@ use utoipa_axum::routes;
 use super::app::App;
 use super::guard;
 use super::problem::respond;
-use super::routes::{audit, bundles, changes, entries, explanations, health, nodes, openings, regions, stacks, tokens};
+use super::routes::{
+    audit, aws, bundles, changes, entries, explanations, health, nodes, openings, regions, stacks, tokens,
+};
 use crate::vault::Error;
 
 /// The server's service.
@@ -57,6 +59,11 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(changes::factor))
         .routes(routes!(changes::copy))
         .routes(routes!(changes::roll_back))
+        .routes(routes!(aws::begin_import))
+        .routes(routes!(aws::import_status, aws::import, aws::end_import))
+        .routes(routes!(aws::begin_push))
+        .routes(routes!(aws::push_status, aws::push))
+        .routes(routes!(aws::pushed))
         .routes(routes!(regions::matrix))
         .routes(routes!(regions::compare))
         .routes(routes!(regions::check))

@@ -1,4 +1,4 @@
-//! What compose and Swarm write on the containers they start.
+//! What compose and Swarm write on the containers they start, and what `docker run --label` can.
 
 use chandlery_wire::{ProjectName, ServiceName};
 
@@ -6,48 +6,70 @@ use super::docker::Labels;
 use super::refused;
 use crate::vault::Error;
 
-/// The labels of one tool: project and service, and one that it puts on containers and never on images.
+/// The labels of one tool.
 struct Tool {
     project: &'static str,
     service: &'static str,
-    witness: &'static str,
+    /// Those of which the image must have none: the tool puts them on every container, and nobody on images.
+    witnesses: &'static [&'static str],
 }
 
 const COMPOSE: Tool = Tool {
     project: "com.docker.compose.project",
     service: "com.docker.compose.service",
-    witness: "com.docker.compose.container-number",
+    witnesses: &["com.docker.compose.container-number"],
 };
 const SWARM: Tool = Tool {
     project: "com.docker.stack.namespace",
     service: "com.docker.swarm.service.name",
-    witness: "com.docker.swarm.task.id",
+    witnesses: &["com.docker.swarm.task.id"],
+};
+/// Ours, for containers that are started by hand or by a unit.
+const RUN: Tool = Tool {
+    project: "chandlery.project",
+    service: "chandlery.service",
+    witnesses: &["chandlery.project", "chandlery.service"],
 };
 
 /// The project, which Swarm calls a stack, and the service.
 ///
-/// Docker copies an image's labels to its containers, so by itself a label may be the image's author's word. Both tools set
-/// theirs on every container they start, over the image's, and one of them that the image does not have tells that they did.
-/// (That the image has some is in order: compose v2 labels those it builds.)
+/// Docker copies an image's labels to its containers, so by itself a label may be the image's author's word. Compose and
+/// Swarm set theirs on every container they start, over the image's, and one of them that the image does not have tells
+/// that they did. (That the image has some is in order: compose v2 labels those it builds.) Our own come from whoever
+/// wrote the `docker run`, or from the image: the image must have neither.
 pub(super) fn read(labels: &Labels, of_image: &Labels) -> Result<(ProjectName, ServiceName), Error> {
     let label = |name: &str| labels.get(name).map(String::as_str);
-    let named = |tool: &Tool| label(tool.project).zip(label(tool.service)).filter(|_| label(tool.witness).is_some());
+    let named = |tool: &Tool| {
+        let told = tool.witnesses.iter().all(|witness| label(witness).is_some());
+        label(tool.project).zip(label(tool.service)).filter(|_| told)
+    };
     // Swarm's services are called stack_service.
     let swarm = named(&SWARM).and_then(|(stack, service)| {
         let service = service.strip_prefix(stack)?.strip_prefix('_')?;
         Some((stack, service))
     });
-    let (tool, (project, service)) = match (named(&COMPOSE), swarm) {
-        (Some(found), None) => (COMPOSE, found),
-        (None, Some(found)) => (SWARM, found),
-        (None, None) => {
-            return Err(refused("this container has no labels of compose or of a Swarm stack")
-                .hint("start it with compose or `docker stack deploy`, or give it a token"));
+    let found = [(COMPOSE, named(&COMPOSE)), (SWARM, swarm), (RUN, named(&RUN))];
+    let mut found = found.into_iter().filter_map(|(tool, names)| Some((tool, names?)));
+    let (tool, (project, service)) = match (found.next(), found.next()) {
+        (Some(found), None) => found,
+        (None, _) => {
+            return Err(refused(
+                "this container has no labels of compose or of a Swarm stack, and no chandlery.project",
+            )
+            .hint(
+                "start it with compose, `docker stack deploy`, or docker run --label chandlery.project=PROJECT \
+                     --label chandlery.service=SERVICE; or give it a token",
+            ));
         }
-        (Some(_), Some(_)) => return Err(refused("this container has the labels of compose and of a Swarm stack")),
+        (Some(_), Some(_)) => {
+            let what = "this container has labels of more than one of compose, Swarm and docker run (chandlery.…)";
+            return Err(
+                refused(what).hint("take chandlery.project and chandlery.service off what compose or Swarm start")
+            );
+        }
     };
-    if of_image.contains_key(tool.witness) {
-        let what = format!("this container's image brings the label {} along, so it says nothing", tool.witness);
+    if let Some(witness) = tool.witnesses.iter().find(|witness| of_image.contains_key(**witness)) {
+        let what = format!("this container's image brings the label {witness} along, so it says nothing");
         return Err(refused(&what).hint("build the image without that label"));
     }
     let project = ProjectName::parse(project).map_err(|error| refused(&error.to_string()));
@@ -65,11 +87,15 @@ mod tests {
 
     /// As each tool labels a container.
     fn compose(project: &str, service: &str) -> Labels {
-        labels(&[(COMPOSE.project, project), (COMPOSE.service, service), (COMPOSE.witness, "1")])
+        labels(&[(COMPOSE.project, project), (COMPOSE.service, service), (COMPOSE.witnesses[0], "1")])
     }
 
     fn swarm(stack: &str, service: &str) -> Labels {
-        labels(&[(SWARM.project, stack), (SWARM.service, service), (SWARM.witness, "x")])
+        labels(&[(SWARM.project, stack), (SWARM.service, service), (SWARM.witnesses[0], "x")])
+    }
+
+    fn run(project: &str, service: &str) -> Labels {
+        labels(&[(RUN.project, project), (RUN.service, service)])
     }
 
     fn found(labels: &Labels) -> Option<(String, String)> {
@@ -78,10 +104,11 @@ mod tests {
     }
 
     #[test]
-    fn compose_and_swarm_say_project_and_service() {
+    fn compose_swarm_and_docker_run_say_project_and_service() {
         let shop_app = Some(("shop".to_owned(), "app".to_owned()));
         assert_eq!(found(&compose("shop", "app")), shop_app);
         assert_eq!(found(&swarm("shop", "shop_app")), shop_app);
+        assert_eq!(found(&run("shop", "app")), shop_app);
         assert_eq!(found(&swarm("a_b", "a_b_c")), Some(("a_b".to_owned(), "c".to_owned())));
     }
 
@@ -89,12 +116,14 @@ mod tests {
     fn half_a_name_two_names_and_no_name_are_refused() {
         let mut both = compose("a", "b");
         both.extend(swarm("c", "c_d"));
+        let mut ours_too = compose("shop", "app");
+        ours_too.extend(run("shop", "db"));
         for told in [
             Labels::new(),
-            labels(&[(COMPOSE.project, "shop"), (COMPOSE.witness, "1")]),
+            labels(&[(COMPOSE.project, "shop"), (COMPOSE.witnesses[0], "1")]),
             labels(&[(COMPOSE.project, "shop"), (COMPOSE.service, "app")]),
             labels(&[(SWARM.project, "shop"), (SWARM.service, "shop_app")]),
-            labels(&[(SWARM.service, "shop_app"), (SWARM.witness, "x")]),
+            labels(&[(SWARM.service, "shop_app"), (SWARM.witnesses[0], "x")]),
             swarm("shop", "app"),
             swarm("shop", "shopapp"),
             swarm("shop", "shop_"),
@@ -102,6 +131,10 @@ mod tests {
             compose("", "app"),
             compose("shop", "all"),
             both,
+            ours_too,
+            labels(&[(RUN.project, "shop")]),
+            labels(&[(RUN.service, "app")]),
+            run("shop", "../app"),
         ] {
             assert_eq!(found(&told), None, "{told:?}");
         }
@@ -109,6 +142,11 @@ mod tests {
 
     #[test]
     fn a_label_of_the_image_is_nobodys_word() {
+        // One of the two that the container was given is not enough where the image gave the other.
+        for brought in [[(RUN.project, "shop")], [(RUN.service, "app")]] {
+            assert!(read(&run("shop", "app"), &labels(&brought)).is_err());
+        }
+        assert!(read(&run("shop", "app"), &compose("shop", "db")).is_ok());
         for told in [compose("shop", "app"), swarm("shop", "shop_app")] {
             assert!(read(&told, &told).is_err());
             // What compose v2 writes on an image that it builds.

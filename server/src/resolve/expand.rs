@@ -53,7 +53,7 @@ pub struct Source {
 }
 
 /// Why a reference leads nowhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
     /// The service gets no entry of that name.
     Here,
@@ -61,6 +61,20 @@ pub enum Missing {
     Removed,
     /// In another environment: it is not there, or the caller may not read it. Which of the two is not said.
     There,
+    /// It is kept outside, and cannot be had from there: why not, for a sentence that begins with its name.
+    Outside {
+        why: String,
+        /// Whether it may be had a little later.
+        passing: bool,
+    },
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults {
+    pub list: Vec<Fault>,
+    /// Whether nobody has to do anything about any of it but wait.
+    pub passing: bool,
 }
 
 /// Where plaintext comes from. The error type is for what is worse than a missing entry: a damaged record ends it all.
@@ -75,24 +89,29 @@ pub trait Library {
 }
 
 /// The plaintext of every entry that was asked for, or everything that is at fault.
-pub type Expanded = Result<BTreeMap<EntryName, Value>, Vec<Fault>>;
+pub type Expanded = Result<BTreeMap<EntryName, Value>, Faults>;
 
 /// Resolves the entries named, all of them or none.
 ///
 /// # Errors
 /// The library's error; or, inside, every fault of every template at once.
 pub fn expand<L: Library>(library: &mut L, names: impl IntoIterator<Item = EntryName>) -> Result<Expanded, L::Error> {
-    let mut expander = Expander { library, done: BTreeMap::new(), path: Vec::new(), faults: Vec::new() };
+    let mut expander = Expander {
+        library,
+        done: BTreeMap::new(),
+        path: Vec::new(),
+        faults: Faults { list: Vec::new(), passing: true },
+    };
     let mut values = BTreeMap::new();
     for name in names {
         let key = Key::here(name.clone());
         match expander.resolve(&key)? {
             Ok(Some(value)) => drop(values.insert(name, value)),
             Ok(None) => {}
-            Err(missing) => expander.fault(&key, describe(missing).to_owned()),
+            Err(missing) => expander.missing(&key, "", &missing),
         }
     }
-    Ok(if expander.faults.is_empty() { Ok(values) } else { Err(expander.faults) })
+    Ok(if expander.faults.list.is_empty() { Ok(values) } else { Err(expander.faults) })
 }
 
 struct Expander<'a, L> {
@@ -100,7 +119,7 @@ struct Expander<'a, L> {
     /// `None` for what has a fault that is told already.
     done: BTreeMap<Key, Option<Value>>,
     path: Vec<Key>,
-    faults: Vec<Fault>,
+    faults: Faults,
 }
 
 impl<L: Library> Expander<'_, L> {
@@ -180,30 +199,36 @@ impl<L: Library> Expander<'_, L> {
             }
             Ok(value) => value,
             Err(missing) => {
-                self.fault(key, format!("refers to {reference}, {}", describe(missing)));
+                self.missing(key, &format!("refers to {reference}, which "), &missing);
                 None
             }
         })
     }
 
+    fn missing(&mut self, key: &Key, before: &str, missing: &Missing) {
+        let passing = self.faults.passing && matches!(missing, Missing::Outside { passing: true, .. });
+        let why = match missing {
+            Missing::Here => "is not set, or not granted to this service",
+            Missing::Removed => "this region's overlay removes",
+            Missing::There => "does not exist, or which this token may not read",
+            Missing::Outside { why, .. } => why,
+        };
+        self.fault(key, format!("{before}{why}"));
+        self.faults.passing = passing;
+    }
+
     fn fault(&mut self, key: &Key, detail: String) {
         let fault = Fault { name: key.to_string(), detail };
-        match self.faults.len() {
+        let Faults { list, passing } = &mut self.faults;
+        *passing = false;
+        match list.len() {
             MOST_FAULTS => {}
             last if last + 1 == MOST_FAULTS => {
-                self.faults.push(Fault { name: "…".to_owned(), detail: "and more; correct these first".to_owned() });
+                list.push(Fault { name: "…".to_owned(), detail: "and more; correct these first".to_owned() });
             }
-            _ if self.faults.contains(&fault) => {}
-            _ => self.faults.push(fault),
+            _ if list.contains(&fault) => {}
+            _ => list.push(fault),
         }
-    }
-}
-
-fn describe(missing: Missing) -> &'static str {
-    match missing {
-        Missing::Here => "which is not set, or not granted to this service",
-        Missing::Removed => "which this region's overlay removes",
-        Missing::There => "which does not exist, or which this token may not read",
     }
 }
 
@@ -233,7 +258,7 @@ mod tests {
         let Ok(result) = expand(&mut Shelf(entries.to_vec()), [name.clone()]);
         result
             .map(|values| String::from_utf8(values[&name].expose_secret().to_vec()).unwrap())
-            .map_err(|faults| faults.into_iter().map(|fault| format!("{} {}", fault.name, fault.detail)).collect())
+            .map_err(|faults| faults.list.into_iter().map(|fault| format!("{} {}", fault.name, fault.detail)).collect())
     }
 
     #[test]

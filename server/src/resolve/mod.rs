@@ -8,7 +8,7 @@ mod factor;
 mod layers;
 mod template;
 
-pub use expand::{Expanded, Key, Library, Missing, Source, expand};
+pub use expand::{Expanded, Faults, Key, Library, Missing, Source, expand};
 pub use factor::{Verdict, factor};
 pub use layers::{Candidate, Choice, merge};
 pub use template::{Part, Reference, TemplateFault, parse, references};

@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, watch};
 pub use crate::access::Peer;
 pub use listeners::{Bound, Listeners};
 pub use local::{LocalFile, local_server};
-pub use signal::{reload_requested, stop_requested};
+pub use signal::{Requests, reload_requested, stop_requested};
 pub use tls::Certificates;
 
 use crate::config::Config;

@@ -1,15 +1,17 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Becomes ready at the first `SIGTERM` or `SIGINT`.
-pub async fn stop_requested() {
+/// Becomes ready at the first `SIGTERM` or `SIGINT` that comes from now on.
+pub fn stop_requested() -> impl Future<Output = ()> {
     let (mut terminate, mut interrupt) = (Requests::of(SignalKind::terminate()), Requests::of(SignalKind::interrupt()));
-    tokio::select! {
-        () = terminate.recv() => {}
-        () = interrupt.recv() => {}
+    async move {
+        tokio::select! {
+            () = terminate.recv() => {}
+            () = interrupt.recv() => {}
+        }
     }
 }
 
-/// Each `SIGHUP`: look at the files again.
+/// Each `SIGHUP` from now on: look at the files again.
 #[must_use]
 pub fn reload_requested() -> Requests {
     Requests::of(SignalKind::hangup())

@@ -13,8 +13,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
+use super::Requests;
 use crate::config::TlsFiles;
 use crate::fatal::Fatal;
+use crate::notify::Notifier;
 use crate::pki::Pki;
 
 /// How often the files are looked at.
@@ -62,8 +64,7 @@ impl Certificates {
 
     /// Looks at the files every second, and at once on `SIGHUP`, and renews a certificate of the server's own making.
     /// Runs until it is dropped.
-    pub async fn watch(self: Arc<Self>, pki: Pki) {
-        let mut hangup = super::reload_requested();
+    pub async fn watch(self: Arc<Self>, pki: Pki, mut hangup: Requests, manager: Notifier) {
         let mut used = self.stamp();
         let mut refused = None;
         for look in 1_u32.. {
@@ -71,6 +72,9 @@ impl Certificates {
                 () = tokio::time::sleep(LOOK) => false,
                 () = hangup.recv() => true,
             };
+            if asked {
+                manager.reloading();
+            }
             if asked || look % RENEW_EVERY == 0 {
                 renew(&pki).await;
             }
@@ -89,6 +93,9 @@ impl Certificates {
                     refused = Some(found);
                 }
                 Err(_) => {}
+            }
+            if asked {
+                manager.reloaded();
             }
         }
     }

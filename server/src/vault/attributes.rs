@@ -1,7 +1,7 @@
 //! What an entry is besides its value, as it is stored beside the ciphertext and authenticated with it.
 
 use chandlery_wire::api::{EntryInfo, State};
-use chandlery_wire::{Code, Delivery, Layer};
+use chandlery_wire::{Code, Delivery, Layer, Value};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,9 @@ use crate::store::Row;
 pub(super) struct Attributes {
     pub(super) secret: bool,
     pub(super) template: bool,
+    /// Whether the value names where the value is: [`crate::source::Reference`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) reference: bool,
     pub(super) deliver: Delivery,
     /// Bytes of the value.
     pub(super) size: u64,
@@ -20,7 +23,7 @@ pub(super) struct Attributes {
 impl Default for Attributes {
     /// Of an entry nobody said anything about: a secret variable.
     fn default() -> Self {
-        Self { secret: true, template: false, deliver: Delivery::Variable, size: 0 }
+        Self { secret: true, template: false, reference: false, deliver: Delivery::Variable, size: 0 }
     }
 }
 
@@ -57,6 +60,13 @@ pub(super) fn revision_of(row: &Row) -> Result<u64, Error> {
         .revision)
 }
 
+/// A row for people, with the text of a reference, which is no secret; `value` is the row's.
+pub(super) fn info_with(layer: &Layer, row: &Row, value: &Value) -> Result<EntryInfo, Error> {
+    let reference = row.state == State::Live && Attributes::of(row)?.reference;
+    let text = || String::from_utf8_lossy(value.expose_secret()).into_owned();
+    Ok(EntryInfo { reference: reference.then(text), ..info(layer, row)? })
+}
+
 /// A row for people, without its value.
 pub(super) fn info(layer: &Layer, row: &Row) -> Result<EntryInfo, Error> {
     let attributes = Attributes::of(row)?;
@@ -68,6 +78,7 @@ pub(super) fn info(layer: &Layer, row: &Row) -> Result<EntryInfo, Error> {
         state: row.state,
         secret: attributes.secret,
         template: attributes.template,
+        reference: None,
         deliver: attributes.deliver,
         size: if row.state == State::Live { attributes.size } else { 0 },
         created: rfc3339(row.created),

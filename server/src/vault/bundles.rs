@@ -17,11 +17,12 @@ use super::ground::{Grounds, Placement};
 use super::moment::Moment;
 use super::nodes::placed;
 use super::operation::{Action, Done};
+use super::outside::Abroad;
 use super::records::Records;
 use super::view::{View, Views};
 use super::{Error, Vault};
 use crate::access::{Caller, may, may_somewhere};
-use crate::resolve::expand;
+use crate::resolve::{Faults, expand};
 
 /// Whose bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -75,24 +76,27 @@ impl Vault {
         if let Some(answer) = cached(&self.core, caller, &of, &known) {
             return self.record(caller, &action, answer.map(|answer| answer.done)).await;
         }
-        self.perform(caller, action, move |core, caller| Ok(make(core, caller, of, &known)?.done)).await
+        let work = move |core: &Core, caller: &Caller, abroad: &Abroad<'_>| {
+            Ok(make(core, caller, abroad, of.clone(), &known)?.done)
+        };
+        self.perform_abroad(caller, action, work).await
     }
 
-    /// The bundle as it was at a revision or a time. What has been deleted since is in it, so it takes the right to read
+    /// The bundle as it was at a revision or a time; of what is kept outside, what it is now. What has been deleted since is in it, so it takes the right to read
     /// entries beside that to read the bundle.
     ///
     /// # Errors
     /// As [`Vault::bundle`]; and where the moment has not come yet, or a value was destroyed.
     pub async fn bundle_at(&self, caller: &Caller, of: BundleOf, at: String) -> Result<Reply, Error> {
         let action = Action::new("read-past-bundle").on(of.target()).service(of.service.as_ref());
-        self.perform(caller, action, move |core, caller| {
+        let work = move |core: &Core, caller: &Caller, abroad: &Abroad<'_>| {
             if !may(caller, Verb::ReadEntry, &of.scope()) {
                 return Err(Error::forbidden());
             }
-            let (told, json) = build(core, caller, of.clone(), Some(&at))?;
+            let (told, json) = build(core, caller, abroad, of.clone(), Some(&at))?;
             Ok(answer(&of, told, &[], || Ok(json))?.done)
-        })
-        .await
+        };
+        self.perform_abroad(caller, action, work).await
     }
 }
 
@@ -109,7 +113,8 @@ pub(super) fn cached(core: &Core, caller: &Caller, of: &BundleOf, known: &[u64])
         return Some(Err(Error::forbidden()));
     }
     let key = BundleKey { caller: Arc::clone(&caller.id), of: of.clone() };
-    let rendered = core.bundles.get(caller.as_of, &key)?;
+    let rendered =
+        core.bundles.get(caller.as_of, &key).filter(|rendered| core.still(&rendered.told.grounds.outside))?;
     let region = rendered.told.region.clone();
     if !may(caller, Verb::ReadBundle, &Scope { region, ..of.scope() }) {
         return Some(Err(Error::forbidden()));
@@ -118,11 +123,19 @@ pub(super) fn cached(core: &Core, caller: &Caller, of: &BundleOf, known: &[u64])
 }
 
 /// From the store; and into the cache.
-pub(super) fn make(core: &Core, caller: &Caller, of: BundleOf, known: &[u64]) -> Result<Answer, Error> {
+pub(super) fn make(
+    core: &Core,
+    caller: &Caller,
+    abroad: &Abroad<'_>,
+    of: BundleOf,
+    known: &[u64],
+) -> Result<Answer, Error> {
     let counter = core.store.change_counter()?;
-    let (told, json) = build(core, caller, of.clone(), None)?;
+    let (told, json) = build(core, caller, abroad, of.clone(), None)?;
     let key = BundleKey { caller: Arc::clone(&caller.id), of };
-    core.bundles.put(counter, key.clone(), told.clone(), &json)?;
+    if !abroad.is_lacking() {
+        core.bundles.put(counter, key.clone(), told.clone(), &json)?;
+    }
     answer(&key.of, told, known, || Ok(json))
 }
 
@@ -159,7 +172,13 @@ fn names(bundle: &Bundle) -> Arc<[String]> {
     variables.chain(bundle.files.iter().map(|file| file.name.to_string())).collect()
 }
 
-fn build(core: &Core, caller: &Caller, of: BundleOf, at: Option<&str>) -> Result<(Told, Zeroizing<Vec<u8>>), Error> {
+fn build(
+    core: &Core,
+    caller: &Caller,
+    abroad: &Abroad<'_>,
+    of: BundleOf,
+    at: Option<&str>,
+) -> Result<(Told, Zeroizing<Vec<u8>>), Error> {
     if !may_ask(caller, &of) {
         return Err(Error::forbidden());
     }
@@ -172,11 +191,14 @@ fn build(core: &Core, caller: &Caller, of: BundleOf, at: Option<&str>) -> Result
         if !may(caller, Verb::ReadBundle, &of.scope()) {
             return Err(Error::forbidden());
         }
-        let mut views = Views::new(records, caller, View::asked(&records, of)?);
+        let mut views = Views::new(records, caller, abroad, View::asked(&records, of)?);
         views.placement = named.map(|node| Placement { node, since });
         let delivered = views.delivered();
         match expand(&mut views, delivered)? {
-            Ok(values) => Ok((deliver(&views, values)?, views.grounds())),
+            Ok(values) => {
+                let bundle = Bundle { stale: abroad.stale(), ..deliver(&views, values)? };
+                Ok((bundle, views.grounds()))
+            }
             Err(faults) => Err(unresolvable(&views.here.of, faults)),
         }
     })?;
@@ -189,13 +211,22 @@ fn build(core: &Core, caller: &Caller, of: BundleOf, at: Option<&str>) -> Result
     Ok((Told { revision, region, entries, grounds: Arc::new(grounds) }, json))
 }
 
-pub(super) fn unresolvable(of: &BundleOf, faults: Vec<Fault>) -> Error {
+pub(super) fn unresolvable(of: &BundleOf, faults: Faults) -> Error {
+    let Faults { list: faults, passing } = faults;
     let service = of.service.as_ref().map(|service| format!(" for {service}")).unwrap_or_default();
     let count = faults.len();
     let what = if count == 1 { "1 fault".to_owned() } else { format!("{count} faults") };
-    Error::new(Code::Unresolvable, format!("{}{service} has no bundle: {what}", of.target()))
-        .hint("set or correct what is named; `chandlery explain NAME` shows where a value comes from")
-        .faults(faults)
+    let (code, hint) = match passing {
+        true => (
+            Code::SourceUnavailable,
+            "it is tried again; look whether the sources named are there, and the network to them",
+        ),
+        false => {
+            let hint = "set or correct what is named; `chandlery explain NAME` shows where a value comes from";
+            (Code::Unresolvable, hint)
+        }
+    };
+    Error::new(code, format!("{}{service} has no bundle: {what}", of.target())).hint(hint).faults(faults)
 }
 
 /// Turns resolved values into variables and files, and finds what the app could not use.
@@ -209,13 +240,14 @@ fn deliver(views: &Views<'_>, mut values: BTreeMap<EntryName, Value>) -> Result<
         revision: views.revision(),
         variables: Vec::new(),
         files: Vec::new(),
+        stale: Vec::new(),
     };
     let mut faults = Vec::new();
     for (name, choice) in views.here.choices.iter().filter(|(_, choice)| choice.is_delivered()) {
         let Some(value) = values.remove(name) else { continue };
         let attributes = Attributes::of(&choice.winner.item)?;
         let (layer, version) = (choice.winner.layer.clone(), choice.winner.item.version);
-        let origin = Origin { layer, version, template: attributes.template };
+        let origin = Origin { layer, version, template: attributes.template, reference: attributes.reference };
         let secret = attributes.secret;
         match attributes.deliver {
             Delivery::Variable => match variable(name, &value) {
@@ -235,7 +267,7 @@ fn deliver(views: &Views<'_>, mut values: BTreeMap<EntryName, Value>) -> Result<
         }
     }
     faults.extend(collisions(&bundle));
-    if faults.is_empty() { Ok(bundle) } else { Err(unresolvable(of, faults)) }
+    if faults.is_empty() { Ok(bundle) } else { Err(unresolvable(of, Faults { list: faults, passing: false })) }
 }
 
 fn variable(name: &EntryName, value: &Value) -> Result<VariableName, &'static str> {

@@ -63,6 +63,14 @@ impl Vault {
         set: ChangeSet,
     ) -> Result<Changed, Error> {
         let ChangeSet { declare, changes, terms } = set;
+        let references = changes.iter().filter_map(|change| match change {
+            Change::Set(SetEntry { name, entry, .. }) => Some((name, entry)),
+            _ => None,
+        });
+        if let Err(error) = self.check_references(caller, &stack, &environment, references).await {
+            let action = Action::new("write-changes").on(format!("{stack}/{environment}"));
+            return Err(self.fail(caller, &action, error).await);
+        }
         let target = Target { stack, environment, declare, terms };
         let (changed, ()) = self
             .transform(caller, "write-changes", target, move |_, _| {

@@ -4,20 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chandlery_wire::api::{Check, Checked, Declaration, Finding, FindingKind, State};
 use chandlery_wire::{
-    Code, EntryName, EnvironmentName, Fault, Grant, Layer, RegionName, ServiceName, StackName, Value,
+    Code, EntryName, EnvironmentName, Fault, Grant, Layer, RegionName, Scope, ServiceName, StackName, Value, Verb,
 };
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::attributes::Attributes;
-use super::board::{Board, require_reading};
+use super::board::{Board, readable, require_reading};
 use super::bundles::BundleOf;
 use super::core::Core;
 use super::operation::{Action, Done};
+use super::outside::Abroad;
 use super::records::Records;
 use super::unread::unread;
 use super::view::{View, Views, declared_region, list};
 use super::{Error, Vault};
-use crate::access::Caller;
+use crate::access::{Caller, may};
 use crate::resolve::expand;
 use crate::store::{EnvironmentRow, LayerKey, Row};
 
@@ -40,7 +41,7 @@ impl Vault {
         check: Check,
     ) -> Result<Checked, Error> {
         let action = Action::new("read-check").on(format!("{stack}/{environment}"));
-        self.perform(caller, action, move |core, caller| {
+        self.perform_abroad(caller, action, move |core, caller, abroad| {
             require_reading(caller, &stack, &environment)?;
             if check.declarations.len() > MOST_DECLARATIONS {
                 return Err(Error::new(Code::TooLarge, format!("more than {MOST_DECLARATIONS} declarations at once"))
@@ -50,10 +51,12 @@ impl Vault {
             let keyring = core.keyring();
             core.read(|snapshot| {
                 let records = Records::new(snapshot, &keyring);
-                let board = Board::load(&records, caller, &stack, &environment)?;
-                known_places(&records, &board.row, &check)?;
+                let row = records.environment(&stack, &environment)?;
+                known_places(&records, &row, &check)?;
+                permitted(caller, &row, &check)?;
+                let board = Board::load_unfiltered(&records, &stack, &environment, |_| true)?;
                 let checker =
-                    Checker { records, caller, board: &board, patterns: &patterns, opened: Opened::default() };
+                    Checker { records, caller, abroad, board: &board, patterns: &patterns, opened: Opened::default() };
                 Ok(Done::new(checker.check(core, &check)?))
             })
         })
@@ -91,6 +94,46 @@ fn known_places(records: &Records<'_>, environment: &EnvironmentRow, check: &Che
     regions.into_iter().try_for_each(|region| declared_region(environment, Some(region)))
 }
 
+/// The regions that are to be looked at; an environment without any is looked at as a whole.
+fn regions<'r>(environment: &'r EnvironmentRow, check: &Check) -> Vec<Option<&'r RegionName>> {
+    if environment.regions.is_empty() {
+        return vec![None];
+    }
+    let wanted = |region: &&RegionName| check.regions.is_empty() || check.regions.contains(region);
+    environment.regions.iter().filter(wanted).map(Some).collect()
+}
+
+fn applies(declaration: &Declaration, region: Option<&RegionName>) -> bool {
+    declaration.regions.is_empty() || region.is_some_and(|region| declaration.regions.contains(region))
+}
+
+/// What a service gets in a region is told to those who may read all of it. Told to others, what they may not read would be
+/// called missing, and a part of the regions would be called the whole.
+fn permitted(caller: &Caller, environment: &EnvironmentRow, check: &Check) -> Result<(), Error> {
+    let (stack, name) = (Some(environment.stack.clone()), Some(environment.name.clone()));
+    let mut refused = Vec::new();
+    for region in regions(environment, check) {
+        let applying = check.declarations.iter().filter(|one| applies(one, region));
+        let services: BTreeSet<Option<&ServiceName>> = applying.map(|one| one.service.as_ref()).collect();
+        let scope = |service: Option<&ServiceName>| Scope {
+            stack: stack.clone(),
+            environment: name.clone(),
+            region: region.cloned(),
+            service: service.cloned(),
+        };
+        if !services.iter().all(|service| may(caller, Verb::ReadEntry, &scope(*service))) {
+            refused.push(region);
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let places: Vec<&str> = refused.into_iter().flatten().map(RegionName::as_str).collect();
+    let place = if places.is_empty() { String::new() } else { format!(" in {}", list(&places)) };
+    Err(Error::new(Code::Forbidden, format!("this token may not read all that is declared{place}"))
+        .hint("name a region that it may read with --region, or take a token that may read the entries of all of them"))
+}
+
 /// Plaintexts by the place of their row: a value of the base is opened once, not once a region.
 #[derive(Default)]
 struct Opened(std::cell::RefCell<BTreeMap<(usize, usize), Value>>);
@@ -98,6 +141,7 @@ struct Opened(std::cell::RefCell<BTreeMap<(usize, usize), Value>>);
 struct Checker<'a> {
     records: Records<'a>,
     caller: &'a Caller,
+    abroad: &'a Abroad<'a>,
     board: &'a Board,
     patterns: &'a BTreeMap<String, Regex>,
     opened: Opened,
@@ -114,20 +158,13 @@ struct Region<'b> {
 
 impl Checker<'_> {
     fn check(&self, core: &Core, check: &Check) -> Result<Checked, Error> {
-        let all: Vec<Option<&RegionName>> = match self.board.row.regions.is_empty() {
-            true => vec![None],
-            false => self.board.row.regions.iter().map(Some).collect(),
-        };
-        let wanted = |region: &Option<&RegionName>| {
-            check.regions.is_empty() || region.is_some_and(|region| check.regions.contains(region))
-        };
+        let regions = regions(&self.board.row, check);
         let (mut checked, mut findings) = (0, Vec::new());
-        for region in all.iter().copied().filter(wanted) {
+        for region in regions.iter().copied() {
             let region = self.region(region);
             let mut templates: BTreeMap<Option<&ServiceName>, Vec<&Declaration>> = BTreeMap::new();
             for declaration in &check.declarations {
-                let elsewhere = |named: &&RegionName| !declaration.regions.contains(named);
-                if !declaration.regions.is_empty() && region.region.is_none_or(|region| elsewhere(&region)) {
+                if !applies(declaration, region.region) {
                     continue;
                 }
                 checked += 1;
@@ -140,7 +177,7 @@ impl Checker<'_> {
         findings.extend(self.undeclared(check));
         let mut reads_known_since = None;
         if let Some(days) = check.unread_days {
-            let (found, since) = unread(core, self.board, days)?;
+            let (found, since) = unread(core, self.caller, self.board, days)?;
             findings.extend(found);
             reads_known_since = since;
         }
@@ -152,7 +189,7 @@ impl Checker<'_> {
                 &other.service,
             ))
         });
-        let regions = all.into_iter().filter(wanted).flatten().cloned().collect();
+        let regions = regions.into_iter().flatten().cloned().collect();
         Ok(Checked { revision: self.board.revision, regions, checked, findings, reads_known_since })
     }
 
@@ -202,10 +239,14 @@ impl Checker<'_> {
         let winners = self.winners(region, declaration);
         if winners.is_empty() {
             if declaration.required {
-                let why = match region.rows.get(&declaration.name).map(|rows| self.row(rows[0])) {
+                let at = region.rows.get(&declaration.name).map(|rows| rows[0]);
+                let why = match at.map(|at| (at, self.row(at))) {
                     None => "is not set".to_owned(),
-                    Some(row) if row.state == State::Removed => "is removed by the overlay".to_owned(),
-                    Some(row) => format!("is set for {}, and not for this service", row.grant),
+                    Some((_, row)) if row.state == State::Removed => "is removed by the overlay".to_owned(),
+                    Some((at, row)) if readable(self.caller, &self.board.layers[at.0].0, row) => {
+                        format!("is set for {}, and not for this service", row.grant)
+                    }
+                    Some(_) => "is not set for this service".to_owned(),
                 };
                 findings.push(finding(FindingKind::Missing, declaration, region.region, why));
             }
@@ -222,7 +263,7 @@ impl Checker<'_> {
                 };
                 findings.push(finding(FindingKind::Secrecy, declaration, region.region, why.to_owned()));
             }
-            if attributes.template {
+            if attributes.template || attributes.reference {
                 templates.entry(declaration.service.as_ref()).or_default().push(declaration);
                 continue;
             }
@@ -250,7 +291,7 @@ impl Checker<'_> {
             .then(|| finding(FindingKind::Shape, declaration, region, "does not have the declared pattern".to_owned()))
     }
 
-    /// Templates are resolved as for the service's bundle, and what comes of them is looked at.
+    /// Templates and references are resolved as for the service's bundle, and what comes of them is looked at.
     fn templates(
         &self,
         region: Option<&RegionName>,
@@ -266,7 +307,7 @@ impl Checker<'_> {
             node: None,
             service: service.cloned(),
         };
-        let mut views = Views::new(self.records, self.caller, View::asked(&self.records, of)?);
+        let mut views = Views::new(self.records, self.caller, self.abroad, View::asked(&self.records, of)?);
         for declaration in declarations {
             // Without a service only what is for all of them has one value.
             if views.here.choices.get(&declaration.name).is_none_or(|choice| !choice.is_delivered()) {
@@ -277,7 +318,7 @@ impl Checker<'_> {
                     findings.extend(values.values().filter_map(|value| self.shape(declaration, region, value)));
                 }
                 Err(faults) => {
-                    let why: Vec<String> = faults.into_iter().map(|fault| fault.detail).collect();
+                    let why: Vec<String> = faults.list.into_iter().map(|fault| fault.detail).collect();
                     findings.push(finding(FindingKind::Unresolvable, declaration, region, why.join("; ")));
                 }
             }
@@ -295,7 +336,8 @@ impl Checker<'_> {
             let counts = key.layer == Layer::Base
                 || check.regions.is_empty()
                 || key.layer.region().is_some_and(|region| check.regions.contains(region));
-            for row in rows.iter().filter(|row| counts && !declared.contains(&row.name)) {
+            let tells = |row: &&Row| counts && !declared.contains(&row.name) && readable(self.caller, key, row);
+            for row in rows.iter().filter(tells) {
                 let layers = found.entry(&row.name).or_default();
                 if layers.last() != Some(&key.layer.as_str()) {
                     layers.push(key.layer.as_str());

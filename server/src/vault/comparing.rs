@@ -8,18 +8,20 @@ use chandlery_wire::{
 };
 
 use super::attributes::Attributes;
-use super::board::{Board, require_reading, shown};
+use super::board::{Board, all_shown, require_reading, sees_a_part, shown};
 use super::bundles::{BundleOf, unresolvable};
 use super::core::Core;
 use super::fingerprints::{Marker, Names, Shown};
 use super::moment::Moment;
 use super::operation::{Action, Done};
+use super::outside::Abroad;
 use super::records::Records;
 use super::view::{View, Views, declared_region, list};
 use super::{Error, Vault};
 use crate::access::{Caller, may};
+use crate::crypto::{Fingerprinter, Keyring};
 use crate::resolve::expand;
-use crate::store::{EnvironmentRow, Snapshot};
+use crate::store::{EnvironmentRow, LayerKey, Row, Snapshot};
 
 /// What is compared with its like on the other side: by layer, where whole environments are compared; and by grant, where
 /// it is what is written.
@@ -39,13 +41,14 @@ impl Vault {
     ) -> Result<Comparison, Error> {
         let action =
             Action::new("read-comparison").on(format!("{stack}/{environment}")).service(compare.service.as_ref());
-        self.perform(caller, action, move |core, caller| {
+        self.perform_abroad(caller, action, move |core, caller, abroad| {
             require_reading(caller, &stack, &environment)?;
             let reveal = compare.reveal;
             let comparison = core.read(|snapshot| {
                 let keyring = core.keyring();
-                let marker = Marker { keyring: &keyring, stack: &stack, environment: &environment, reveal };
-                Comparer { core, caller, snapshot, marker, service: compare.service.clone() }.compare(&compare)
+                let (stack, environment, service) = (&stack, &environment, compare.service.as_ref());
+                Comparer { core, caller, abroad, snapshot, keyring: &keyring, stack, environment, service }
+                    .compare(&compare)
             })?;
             Ok(match reveal {
                 true => {
@@ -64,9 +67,12 @@ impl Vault {
 struct Comparer<'a> {
     core: &'a Core,
     caller: &'a Caller,
+    abroad: &'a Abroad<'a>,
     snapshot: &'a dyn Snapshot,
-    marker: Marker<'a>,
-    service: Option<ServiceName>,
+    keyring: &'a Keyring,
+    stack: &'a StackName,
+    environment: &'a EnvironmentName,
+    service: Option<&'a ServiceName>,
 }
 
 /// A side, found.
@@ -78,10 +84,14 @@ enum Found<'a> {
 impl<'a> Comparer<'a> {
     fn compare(&self, compare: &Compare) -> Result<Comparison, Error> {
         let (left, right) = (self.find(&compare.left)?, self.find(&compare.right)?);
+        // What one service gets is not a part of it: it takes the right to all of that.
+        let partial = self.service.is_none() && (self.sees_a_part(&left) || self.sees_a_part(&right));
         let with_file = matches!(left, Found::Values(_)) || matches!(right, Found::Values(_));
         let whole = |found: &Found<'_>| matches!(found, Found::Place { layer: None, .. });
         let by_layer = whole(&left) && whole(&right);
-        let (left, mut right) = (self.content(&left, by_layer, with_file)?, self.content(&right, by_layer, with_file)?);
+        let marker = Marker { names: self.names(&left, &right)?, reveal: compare.reveal };
+        let content = |found: &Found<'_>| self.content(found, &marker, by_layer, with_file);
+        let (left, mut right) = (content(&left)?, content(&right)?);
         let names = Names::of(left.values().chain(right.values()));
         let (mut same, mut differences) = (0, Vec::new());
         let mut pairs: BTreeMap<Slot, (Option<Shown>, Option<Shown>)> = BTreeMap::new();
@@ -104,7 +114,27 @@ impl<'a> Comparer<'a> {
                 differences.push(Difference { layer, name, grant, left, right });
             }
         }
-        Ok(Comparison { same, differences })
+        Ok(Comparison { same, differences, partial })
+    }
+
+    fn sees_a_part(&self, found: &Found<'_>) -> bool {
+        match found {
+            Found::Values(_) => false,
+            Found::Place { environment: row, .. } => sees_a_part(self.caller, &row.stack, &row.name),
+        }
+    }
+
+    /// The environment's own names, where everything that is compared is its own. Otherwise whoever may send values, or
+    /// write to an environment of theirs, could have any guess named, and look for the name in a printout of this one.
+    fn names(&self, left: &Found<'_>, right: &Found<'_>) -> Result<Fingerprinter, Error> {
+        let is_own = |found: &Found<'_>| match found {
+            Found::Values(_) => false,
+            Found::Place { environment: row, .. } => row.stack == *self.stack && row.name == *self.environment,
+        };
+        match is_own(left) && is_own(right) {
+            true => Ok(self.keyring.fingerprinter(self.stack, self.environment)),
+            false => Ok(Fingerprinter::of_one_answer()?),
+        }
     }
 
     fn find<'s>(&self, side: &'s Side) -> Result<Found<'s>, Error> {
@@ -119,9 +149,9 @@ impl<'a> Comparer<'a> {
 
     /// `region`, `base`, `environment`, `environment/region`, `stack/environment/region`.
     fn place(&self, text: Option<&str>) -> Result<(EnvironmentRow, Option<Layer>), Error> {
-        let records = Records::new(self.snapshot, self.marker.keyring);
+        let records = Records::new(self.snapshot, self.keyring);
         let invalid = |error: chandlery_wire::NameError| Error::new(Code::InvalidName, error.to_string()).hint(PLACES);
-        let (stack, here) = (self.marker.stack, self.marker.environment);
+        let (stack, here) = (self.stack, self.environment);
         let segments: Vec<&str> = text.map(|text| text.split('/').collect()).unwrap_or_default();
         let (stack, environment, layer) = match segments[..] {
             [] => (stack.clone(), here.clone(), None),
@@ -130,7 +160,9 @@ impl<'a> Comparer<'a> {
                 let of_here = records.environment(stack, here)?;
                 let is_region = of_here.regions.iter().any(|region| region.as_str() == word);
                 let named = EnvironmentName::parse(word).map_err(invalid)?;
-                match (is_region, records.find_environment(stack, &named)?.is_some()) {
+                // Whether there is one that the caller may not read is nobody's business.
+                let readable = require_reading(self.caller, stack, &named).is_ok();
+                match (is_region, readable && records.find_environment(stack, &named)?.is_some()) {
                     (true, false) => (stack.clone(), here.clone(), Some(word)),
                     (false, true) => (stack.clone(), named, None),
                     (true, true) => {
@@ -144,7 +176,7 @@ impl<'a> Comparer<'a> {
                         let regions = list(&of_here.regions);
                         return Err(Error::new(
                             Code::UnknownRegion,
-                            format!("{word} is neither a region of {stack}/{here} (it has {regions}) nor an environment of {stack}"),
+                            format!("{word} is neither a region of {stack}/{here} (it has {regions}) nor an environment of {stack} that this token may read"),
                         )
                         .hint(PLACES));
                     }
@@ -169,18 +201,24 @@ impl<'a> Comparer<'a> {
         Ok((row, layer))
     }
 
-    fn content(&self, found: &Found<'_>, by_layer: bool, with_file: bool) -> Result<BTreeMap<Slot, Shown>, Error> {
+    fn content(
+        &self,
+        found: &Found<'_>,
+        marker: &Marker,
+        by_layer: bool,
+        with_file: bool,
+    ) -> Result<BTreeMap<Slot, Shown>, Error> {
         let (environment, layer, moment) = match found {
             Found::Place { environment, layer, moment } => (environment, layer, *moment),
             Found::Values(values) => {
                 let shown = |value: &Value| {
                     let attributes = Attributes { size: value.len() as u64, ..Attributes::default() };
-                    self.marker.shown(0, State::Live, attributes, value.clone())
+                    marker.shown(0, State::Live, attributes, value.clone())
                 };
                 return Ok(values.iter().map(|(name, value)| ((None, name.clone(), None), shown(value))).collect());
             }
         };
-        let records = Records::new(self.snapshot, self.marker.keyring).as_of(moment);
+        let records = Records::new(self.snapshot, self.keyring).as_of(moment);
         if layer.is_none() && !by_layer && !environment.regions.is_empty() {
             let (stack, name) = (&environment.stack, &environment.name);
             let regions = list(&environment.regions);
@@ -190,34 +228,42 @@ impl<'a> Comparer<'a> {
             )
             .hint(format!("compare one of them: {name}/{}", environment.regions[0])));
         }
-        match &self.service {
-            Some(service) => self.delivered(&records, environment, layer.as_ref(), service),
-            None => self.written(&records, environment, layer.as_ref(), by_layer, with_file),
+        match self.service {
+            Some(service) => self.delivered(&records, marker, environment, layer.as_ref(), service),
+            None if by_layer => self.layers(&records, marker, environment),
+            None => self.written(&records, marker, environment, layer.as_ref().unwrap_or(&Layer::Base), with_file),
         }
     }
 
-    /// As it is written: whole layers, or what a region has of the two.
+    /// As it is written, whole layers.
+    fn layers(
+        &self,
+        records: &Records<'_>,
+        marker: &Marker,
+        environment: &EnvironmentRow,
+    ) -> Result<BTreeMap<Slot, Shown>, Error> {
+        let board = Board::load(records, self.caller, &environment.stack, &environment.name)?;
+        let rows: Vec<(&LayerKey, &Row)> =
+            board.layers.iter().flat_map(|(key, rows)| rows.iter().map(move |row| (key, row))).collect();
+        let shown = all_shown(self.keyring, marker, &rows)?;
+        let slot = |key: &LayerKey, row: &Row| (Some(key.layer.clone()), row.name.clone(), Some(row.grant.clone()));
+        Ok(rows.into_iter().zip(shown).map(|((key, row), shown)| (slot(key, row), shown)).collect())
+    }
+
+    /// As it is written, what a region has of the two layers.
     fn written(
         &self,
         records: &Records<'_>,
+        marker: &Marker,
         environment: &EnvironmentRow,
-        layer: Option<&Layer>,
-        by_layer: bool,
+        layer: &Layer,
         with_file: bool,
     ) -> Result<BTreeMap<Slot, Shown>, Error> {
-        let board = Board::load(records, self.caller, &environment.stack, &environment.name)?;
+        let wanted = |one: &Layer| *one == Layer::Base || one == layer;
+        let board = Board::load_layers(records, self.caller, &environment.stack, &environment.name, wanted)?;
         let mut content = BTreeMap::new();
-        if by_layer {
-            for (key, rows) in &board.layers {
-                for row in rows {
-                    let slot = (Some(key.layer.clone()), row.name.clone(), Some(row.grant.clone()));
-                    content.insert(slot, shown(records, &self.marker, key, row)?);
-                }
-            }
-            return Ok(content);
-        }
-        for ((name, grant), (key, row)) in board.effective(layer.unwrap_or(&Layer::Base)) {
-            let shown = shown(records, &self.marker, key, row)?;
+        for ((name, grant), (key, row)) in board.effective(layer) {
+            let shown = shown(self.keyring, marker, key, row)?;
             if shown.state != State::Live {
                 continue;
             }
@@ -238,6 +284,7 @@ impl<'a> Comparer<'a> {
     fn delivered(
         &self,
         records: &Records<'_>,
+        marker: &Marker,
         environment: &EnvironmentRow,
         layer: Option<&Layer>,
         service: &ServiceName,
@@ -259,7 +306,7 @@ impl<'a> Comparer<'a> {
             if !may(self.caller, Verb::ReadEntry, &of.scope()) {
                 return Err(Error::forbidden());
             }
-            let mut views = Views::new(*records, self.caller, View::asked(records, of)?);
+            let mut views = Views::new(*records, self.caller, self.abroad, View::asked(records, of)?);
             let delivered = views.delivered();
             let values = match expand(&mut views, delivered)? {
                 Ok(values) => values,
@@ -268,9 +315,10 @@ impl<'a> Comparer<'a> {
             for (name, value) in values {
                 let Some(choice) = views.here.choices.get(&name) else { continue };
                 let row = &choice.winner.item;
-                let attributes = Attributes { size: value.len() as u64, template: false, ..Attributes::of(row)? };
+                let attributes =
+                    Attributes { size: value.len() as u64, template: false, reference: false, ..Attributes::of(row)? };
                 let layer = if layer.is_none() { region.cloned().map(Layer::Overlay) } else { None };
-                content.insert((layer, name, None), self.marker.shown(row.version, State::Live, attributes, value));
+                content.insert((layer, name, None), marker.shown(row.version, State::Live, attributes, value));
             }
         }
         Ok(content)

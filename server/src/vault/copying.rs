@@ -12,7 +12,7 @@ use super::draft::Writing;
 use super::entries::declared;
 use super::records::{base_of, is_set};
 use super::{Error, Vault};
-use crate::access::{Caller, may_use_grant, scope_of};
+use crate::access::{Caller, may, may_use_grant, scope_of};
 use crate::crypto::is_destroyed;
 use crate::store::{EnvironmentRow, LayerKey};
 
@@ -55,17 +55,22 @@ fn plan(writing: &Writing<'_>, to: &EnvironmentRow, copying: Copying) -> Result<
             );
         }
         declared(&records, &key)?;
+        // A mistyped target is one, whether or not there is something for it.
+        declared(&records, &LayerKey { layer: target.clone(), ..base_of(&to.stack, &to.name) })?;
         let scope = scope_of(&stack, &environment, &key.layer);
+        if !may(writing.caller, Verb::ReadEntry, &scope) {
+            plan.notes.push(format!("what this token may not read in {key} is not copied"));
+        }
         for row in records.layer(&key)?.rows {
             let named = names.contains(&row.name);
-            if !is_set(row.state) || !(named || names.is_empty()) {
+            // What the caller may not read is not there for it: neither its name nor that there is something is told.
+            let readable = may_use_grant(writing.caller, Verb::ReadEntry, &scope, &row.grant);
+            if !is_set(row.state) || !readable || !(named || names.is_empty()) {
                 continue;
             }
             missing.remove(&row.name);
             let skip = |why: &str| SkippedEntry { name: row.name.clone(), layer: target.clone(), why: why.to_owned() };
-            if !may_use_grant(writing.caller, Verb::ReadEntry, &scope, &row.grant) {
-                plan.skipped.push(skip("this token may not read it"));
-            } else if is_destroyed(&row.sealed) {
+            if is_destroyed(&row.sealed) {
                 plan.skipped.push(skip("its value was destroyed"));
             } else if row.state == State::Removed && target == Layer::Base {
                 plan.skipped.push(skip("the base has nothing that it could remove"));

@@ -9,8 +9,10 @@ use crate::crypto::{Keyring, RootKey, WrappedKey, rotation_is_due};
 use crate::store::{KeyRow, Snapshot, Store, StoreError, Transaction, read_with, write_with};
 
 use super::Error;
+use super::aws::{Cargo, Errands, Haul};
 use super::cache::{BundleCache, TokenCache};
 use super::lookout::Lookout;
+use super::outside::Outside;
 use super::roll::Roll;
 
 /// The audit log's head as of the last write, kept in the database: the log cannot be cut behind it unseen.
@@ -25,6 +27,9 @@ pub(super) struct Core {
     pub(super) bundles: BundleCache,
     pub(super) roll: Roll,
     pub(super) lookout: Lookout,
+    pub(super) outside: Outside,
+    pub(super) imports: Errands<Haul>,
+    pub(super) pushes: Errands<Cargo>,
     root: RootKey,
     /// Replaced as a whole when a data key is added; an operation keeps the one it began with.
     keyring: RwLock<Arc<Keyring>>,
@@ -40,6 +45,7 @@ impl Core {
         root: RootKey,
         keyring: Arc<Keyring>,
         encryptions: u64,
+        outside: Outside,
     ) -> Result<Self, Error> {
         Ok(Self {
             store,
@@ -49,6 +55,9 @@ impl Core {
             bundles: BundleCache::new()?,
             roll: Roll::default(),
             lookout: Lookout::new(),
+            outside,
+            imports: Errands::default(),
+            pushes: Errands::default(),
             root,
             keyring: RwLock::new(keyring),
             encryptions: AtomicU64::new(encryptions),

@@ -14,6 +14,7 @@ use super::validity::{check, unknown_service};
 use super::writes::Removal;
 use crate::access::{Caller, may_use_grant, scope_of};
 use crate::crypto::Keyring;
+use crate::source::Asker;
 use crate::store::{LayerKey, LayerRow, LayerTags, Row, TagRow, Transaction};
 
 /// What all changes of one request share: the transaction, its time, and its revision, which is made when there is
@@ -56,7 +57,7 @@ pub(super) struct Outcome {
     /// Nothing, where it was so already.
     pub(super) effect: Option<Effect>,
     pub(super) secret: bool,
-    /// The value, where it is a plain one.
+    /// The value, where it is a plain one and the caller may read it.
     pub(super) value: Option<Value>,
 }
 
@@ -118,6 +119,7 @@ impl<'a, 't> Draft<'a, 't> {
         };
         let attributes = merge_attributes(entry, inherited.unwrap_or_default());
         check(&which.name, &attributes, &entry.value)?;
+        self.admit(&attributes, &entry.value)?;
         let content = Content { state: State::Live, attributes, value: entry.value.clone() };
         self.write(which.name, grant, content, before)
     }
@@ -193,12 +195,27 @@ impl<'a, 't> Draft<'a, 't> {
         self.permit(grant)?;
         if content.state == State::Live {
             check(name, &content.attributes, &content.value)?;
+            self.admit(&content.attributes, &content.value)?;
         }
         let before = self.current(name, grant)?;
         if content.state == State::Deleted && !before.as_ref().is_some_and(|row| is_set(row.state)) {
             return Ok(());
         }
         self.write(which.name, grant.clone(), content, before)
+    }
+
+    /// That a reference is one, and to what this environment may refer to. Asked again whenever it is read: who may copy
+    /// an entry here need not be who may have what it leads to.
+    fn admit(&self, attributes: &Attributes, value: &Value) -> Result<(), Error> {
+        if !attributes.reference {
+            return Ok(());
+        }
+        let invalid = |why: String| Error::new(Code::Invalid, why);
+        if attributes.template {
+            return Err(invalid("is a template or a reference, and not both".to_owned()));
+        }
+        let asker = Asker { stack: &self.key.stack, environment: &self.key.environment };
+        self.writing.core.outside.admit(asker, value).map(drop).map_err(invalid)
     }
 
     /// Writes a version, unless what is there says the same.
@@ -353,7 +370,10 @@ impl<'a, 't> Draft<'a, 't> {
 
     fn say(&mut self, name: EntryName, grant: Grant, version: u64, effect: Option<Effect>, content: &Content) {
         let secret = content.attributes.secret;
-        let value = (!secret && content.state == State::Live).then(|| content.value.clone());
+        // Going back and copying tell of values that the caller did not send, and may be one who only writes.
+        let scope = scope_of(&self.key.stack, &self.key.environment, &self.key.layer);
+        let readable = || may_use_grant(self.writing.caller, Verb::ReadEntry, &scope, &grant);
+        let value = (!secret && content.state == State::Live && readable()).then(|| content.value.clone());
         let layer = self.key.layer.clone();
         self.outcomes.push(Outcome { name, layer, grant, version, effect, secret, value });
     }
@@ -383,6 +403,7 @@ fn merge_attributes(entry: &WriteEntry, inherited: Attributes) -> Attributes {
     Attributes {
         secret: entry.secret.unwrap_or(inherited.secret),
         template: entry.template,
+        reference: entry.reference,
         deliver: entry.deliver.clone().unwrap_or(inherited.deliver),
         size: entry.value.len() as u64,
     }

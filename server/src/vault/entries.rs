@@ -3,7 +3,7 @@
 use chandlery_wire::api::{Entry, EntryInfo, EntryList, State};
 use chandlery_wire::{Code, EntryName, EnvironmentName, Grant, Layer, RegionName, StackName, Verb};
 
-use super::attributes::info;
+use super::attributes::{info, info_with};
 use super::moment::Moment;
 use super::operation::{Action, Done};
 use super::records::{Records, base_of, is_set};
@@ -105,7 +105,7 @@ impl Vault {
                         .hint("`chandlery history NAME` shows its versions"));
                 }
                 let value = records.open(&which.layer, &row)?;
-                Ok(Done::new(Entry { info: info(&which.layer.layer, &row)?, value }))
+                Ok(Done::new(Entry { info: info_with(&which.layer.layer, &row, &value)?, value }))
             })
         })
         .await
@@ -139,7 +139,7 @@ impl Vault {
                     return Err(Error::forbidden());
                 }
                 let value = records.open(&which.layer, &row)?;
-                Ok(Done::new(Entry { info: info(&which.layer.layer, &row)?, value }))
+                Ok(Done::new(Entry { info: info_with(&which.layer.layer, &row, &value)?, value }))
             })
         })
         .await
@@ -234,7 +234,7 @@ pub(super) fn described(records: &Records<'_>, key: &LayerKey, row: &Row) -> Res
         return Ok(EntryInfo { state: State::Destroyed, ..info(&key.layer, row)? });
     }
     let value = records.open(key, row)?;
-    let mut info = info(&key.layer, row)?;
+    let mut info = info_with(&key.layer, row, &value)?;
     info.value = (!info.secret && row.state == State::Live).then_some(value);
     Ok(info)
 }

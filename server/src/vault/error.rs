@@ -48,13 +48,14 @@ impl Error {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self.code {
-            Code::Unauthenticated | Code::Forbidden => Outcome::Refused,
+            Code::Unauthenticated | Code::Forbidden | Code::SourceRefused => Outcome::Refused,
             Code::Integrity
             | Code::Internal
             | Code::Sealed
             | Code::AuditUnavailable
             | Code::StoreUnavailable
             | Code::IdentityUnavailable
+            | Code::SourceUnavailable
             | Code::Overloaded
             | Code::ShuttingDown => Outcome::Failed,
             _ => Outcome::Malformed,

@@ -1,17 +1,19 @@
 //! Why a service gets the value it gets.
 
-use chandlery_wire::api::{EntryInfo, Explanation, Reference as ReferenceInfo, State};
+use chandlery_wire::api::{EntryInfo, Explanation, Outside, Reference as ReferenceInfo, State};
 use chandlery_wire::{Code, EntryName, Verb};
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, rfc3339};
 use super::bundles::BundleOf;
 use super::entries::described;
 use super::operation::{Action, Done};
+use super::outside::{Abroad, said};
 use super::records::Records;
 use super::view::{View, Views};
 use super::{Error, Vault};
 use crate::access::{Caller, may};
-use crate::resolve::{Candidate, Reference, references};
+use crate::resolve::{Candidate, Key, Library as _, Missing, Reference, references};
+use crate::source::Look;
 use crate::store::Row;
 
 impl Vault {
@@ -21,15 +23,20 @@ impl Vault {
     /// Where the caller may not read entries in that view, or the entry is in none of its layers.
     pub async fn explain(&self, caller: &Caller, of: BundleOf, name: EntryName) -> Result<Explanation, Error> {
         let action = Action::new("read-explanation").on(format!("{}/{name}", of.target())).service(of.service.as_ref());
-        self.perform(caller, action, move |core, caller| {
+        self.perform_abroad(caller, action, move |core, caller, abroad| {
             if !may(caller, Verb::ReadEntry, &of.scope()) {
                 return Err(Error::forbidden());
             }
             let keyring = core.keyring();
             core.read(|snapshot| {
                 let records = Records::new(snapshot, &keyring);
-                let mut views = Views::new(records, caller, View::asked(&records, of)?);
-                Ok(Done::new(explain(&records, &mut views, name)?))
+                let mut views = Views::new(records, caller, abroad, View::asked(&records, of.clone())?);
+                let explanation = explain(&records, &mut views, name.clone())?;
+                let outside = match explanation.winner.reference {
+                    Some(_) => Some(outside(abroad, &mut views, &name)?),
+                    None => None,
+                };
+                Ok(Done::new(Explanation { outside, ..explanation }))
             })
         })
         .await
@@ -57,7 +64,23 @@ fn explain(records: &Records<'_>, views: &mut Views<'_>, name: EntryName) -> Res
     };
     let references: Result<Vec<ReferenceInfo>, Error> =
         named.into_iter().map(|reference| look(records, views, reference)).collect();
-    Ok(Explanation { name, winner, hidden, references: references? })
+    Ok(Explanation { name, winner, hidden, references: references?, outside: None })
+}
+
+/// How it stands with what the entry refers to.
+fn outside(abroad: &Abroad<'_>, views: &mut Views<'_>, name: &EntryName) -> Result<Outside, Error> {
+    let key = Key::here(name.clone());
+    let fault = match views.source(&key)? {
+        Err(Missing::Outside { why, .. }) => Some(why),
+        _ => None,
+    };
+    Ok(match abroad.of(&key.to_string()) {
+        Some(Look::Fresh(held)) => Outside { fetched: Some(rfc3339(held.fetched)), stale: false, fault },
+        Some(Look::Stale(held, error)) => {
+            Outside { fetched: Some(rfc3339(held.fetched)), stale: true, fault: fault.or_else(|| Some(said(&error))) }
+        }
+        _ => Outside { fetched: None, stale: false, fault },
+    })
 }
 
 fn describe(records: &Records<'_>, view: &View, candidate: &Candidate<Row>) -> Result<EntryInfo, Error> {

@@ -8,6 +8,7 @@ use chandlery_wire::api::{
 use chandlery_wire::{Code, Delivery, EntryName, EnvironmentName, Fault, Grant, Layer, RegionName, StackName, Value};
 
 use super::attributes::Attributes;
+use super::board::sees_a_part;
 use super::changes::{Plan, Step, Target};
 use super::draft::Writing;
 use super::records::{Records, base_of, is_set};
@@ -17,7 +18,7 @@ use crate::resolve::{Verdict, factor};
 use crate::store::{EnvironmentRow, LayerKey, Row};
 
 /// What each copy holds, in the order in which they were named.
-struct Copies {
+pub(super) struct Copies {
     regions: Vec<RegionName>,
     values: Vec<BTreeMap<EntryName, Value>>,
     plain: BTreeSet<EntryName>,
@@ -57,18 +58,18 @@ impl Vault {
 
 /// [`Factored`] before the change was made.
 #[derive(Default)]
-struct Told {
+pub(super) struct Told {
     values: u64,
     base: u64,
     overrides: u64,
     removals: u64,
     ties: Vec<Tie>,
     kept: Vec<KeptEntry>,
-    changed: Option<chandlery_wire::api::Changed>,
+    pub(super) changed: Option<chandlery_wire::api::Changed>,
 }
 
 impl Told {
-    fn finish(self) -> Result<Factored, Error> {
+    pub(super) fn finish(self) -> Result<Factored, Error> {
         let Self { values, base, overrides, removals, ties, kept, changed } = self;
         let changed = changed.ok_or_else(|| Error::new(Code::Internal, "the change was not made"))?;
         Ok(Factored { values, base, overrides, removals, ties, kept, changed })
@@ -76,7 +77,12 @@ impl Told {
 }
 
 impl Copies {
-    fn new(copies: Vec<RegionCopy>, plain: Vec<EntryName>, grant: Option<Grant>, exact: bool) -> Result<Self, Error> {
+    pub(super) fn new(
+        copies: Vec<RegionCopy>,
+        plain: Vec<EntryName>,
+        grant: Option<Grant>,
+        exact: bool,
+    ) -> Result<Self, Error> {
         if copies.len() < 2 {
             return Err(Error::new(Code::Invalid, "one region has nothing to share: there must be two at least")
                 .hint("name each region with its copy; for a single one: chandlery import --region"));
@@ -107,7 +113,7 @@ impl Copies {
         }
     }
 
-    fn plan(&self, writing: &Writing<'_>, environment: &EnvironmentRow) -> Result<Plan<Told>, Error> {
+    pub(super) fn plan(&self, writing: &Writing<'_>, environment: &EnvironmentRow) -> Result<Plan<Told>, Error> {
         let records = writing.records();
         let base_key = base_of(&environment.stack, &environment.name);
         let base = self.standing(&records, &base_key)?;
@@ -122,7 +128,9 @@ impl Copies {
         };
         let mut verdicts = factor(&self.values, now);
         let mut plan = Plan { steps: Vec::new(), skipped: Vec::new(), notes: Vec::new(), told: Told::default() };
-        self.others(&base, &overlays, &mut verdicts, &mut plan)?;
+        self.told_apart(&base, &overlays, &mut plan.notes)?;
+        let sees_a_part = sees_a_part(writing.caller, &environment.stack, &environment.name);
+        self.others(sees_a_part, &base, &overlays, &mut verdicts, &mut plan)?;
         for (name, verdict) in &verdicts {
             self.tell(name, verdict, &mut plan.told);
             self.base_steps(&records, &base_key, &base, name, verdict, &mut plan)?;
@@ -155,9 +163,42 @@ impl Copies {
         Ok(standing)
     }
 
+    /// An entry is for the same services in all layers that the copies name: otherwise a service would get the one region's copy
+    /// and not the other's. One that is delivered as a file becomes a variable, which is told.
+    fn told_apart(
+        &self,
+        base: &Standing,
+        overlays: &BTreeMap<RegionName, Standing>,
+        notes: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        let named: BTreeSet<&EntryName> = self.values.iter().flat_map(BTreeMap::keys).collect();
+        let layers = || std::iter::once(base).chain(self.regions.iter().filter_map(|region| overlays.get(region)));
+        for name in named {
+            let mut rows = layers().filter_map(|standing| standing.get(name));
+            let Some(first) = rows.next() else { continue };
+            if let Some(other) = rows.find(|row| row.grant != first.grant) {
+                let (one, other) = (&first.grant, &other.grant);
+                return Err(Error::new(
+                    Code::Conflict,
+                    format!("{name} is set for {one} in one layer and for {other} in another, and it is not clear which the copies mean"),
+                )
+                .hint("say which with --for"));
+            }
+            let deliveries: Result<Vec<Delivery>, Error> = layers()
+                .filter_map(|standing| standing.get(name))
+                .map(|row| Ok(Attributes::of(row)?.deliver))
+                .collect();
+            if deliveries?.iter().any(|deliver| *deliver != Delivery::Variable) {
+                notes.push(format!("{name} was delivered as a file, and becomes a variable"));
+            }
+        }
+        Ok(())
+    }
+
     /// Entries that no copy has: they stay, or, where exactly the copies are wanted, they go.
     fn others(
         &self,
+        sees_a_part: bool,
         base: &Standing,
         overlays: &BTreeMap<RegionName, Standing>,
         verdicts: &mut BTreeMap<EntryName, Verdict<Value>>,
@@ -173,7 +214,10 @@ impl Copies {
         if others.is_empty() {
             return Ok(());
         }
-        if self.exact {
+        if sees_a_part && !self.exact {
+            // Their names are for those who may read them.
+            plan.notes.push("what no copy names stays as before".to_owned());
+        } else if self.exact {
             verdicts.extend(others.into_iter().map(|name| (name, Verdict { base: None, candidates: 1 })));
         } else {
             let names: Vec<&str> = others.iter().map(EntryName::as_str).collect();
@@ -216,10 +260,12 @@ impl Copies {
             (None, None) => None,
         };
         if let (Some(value), Some(row)) = (&verdict.base, base.get(name))
-            && Attributes::of(row)?.template
+            && let Attributes { template, reference, .. } = Attributes::of(row)?
+            && (template || reference)
             && records.open(key, row)? != *value
         {
-            plan.notes.push(format!("{name} is a template in the base, and becomes a literal value"));
+            let kind = if template { "template" } else { "reference" };
+            plan.notes.push(format!("{name} is a {kind} in the base, and becomes a literal value"));
         }
         plan.steps.extend(change.map(|change| (Layer::Base, Step::Asked(change))));
         Ok(())
@@ -284,6 +330,8 @@ impl Copies {
         let entry = WriteEntry {
             value: value.clone(),
             template: false,
+            reference: false,
+            unchecked: false,
             secret: self.plain.contains(name).then_some(false),
             deliver: Some(Delivery::Variable),
             grant: self.grant.clone(),

@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
+use chandlery_wire::Value;
 use chandlery_wire::api::{Cell, State};
-use chandlery_wire::{EnvironmentName, StackName, Value};
 
 use super::attributes::Attributes;
-use crate::crypto::{Keyring, Mac};
+use crate::crypto::{Fingerprinter, Mac};
 
 /// Characters of a fingerprint where no two of the answer's values begin with the same: 25 bits.
 const SHORTEST: usize = 5;
@@ -32,34 +32,32 @@ impl Shown {
     /// Whether both say the same.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         let kind = |shown: &Self| {
-            let Attributes { secret, template, deliver, .. } = shown.attributes.clone();
-            (shown.state, secret, template, deliver)
+            let Attributes { secret, template, reference, deliver, .. } = shown.attributes.clone();
+            (shown.state, secret, template, reference, deliver)
         };
         self.mac == other.mac && kind(self) == kind(other)
     }
 }
 
-/// Who makes cells: for one environment, whose fingerprints are its own.
-#[derive(Clone, Copy)]
-pub(super) struct Marker<'a> {
-    pub(super) keyring: &'a Keyring,
-    pub(super) stack: &'a StackName,
-    pub(super) environment: &'a EnvironmentName,
+/// Who makes cells.
+#[derive(Debug)]
+pub(super) struct Marker {
+    pub(super) names: Fingerprinter,
     /// Whether secrets are shown.
     pub(super) reveal: bool,
 }
 
-impl Marker<'_> {
+impl Marker {
     pub(super) fn shown(&self, version: u64, state: State, attributes: Attributes, value: Value) -> Shown {
         let live = state == State::Live;
-        let mac = live.then(|| self.keyring.shown_fingerprint(self.stack, self.environment, &value));
-        let value = (live && (self.reveal || !attributes.secret)).then_some(value);
+        let mac = live.then(|| self.names.name(&value));
+        let value = (live && (self.reveal || !attributes.secret || attributes.reference)).then_some(value);
         Shown { version, state, attributes, mac, value }
     }
 }
 
-/// The short names of all values of one answer.
-pub(super) struct Names(HashMap<Mac, String>);
+/// How long the short names of all values of one answer are.
+pub(super) struct Names(HashMap<Mac, usize>);
 
 impl Names {
     /// Each as long as it takes to be told from all others.
@@ -67,33 +65,35 @@ impl Names {
         let mut macs: Vec<Mac> = shown.filter_map(|shown| shown.mac).collect();
         macs.sort_unstable();
         macs.dedup();
-        let texts: Vec<String> = macs.iter().map(text).collect();
-        let short = |at: usize| {
-            let shared = |other: Option<&String>| other.map_or(0, |other| common(&texts[at], other));
-            let before = at.checked_sub(1).and_then(|before| texts.get(before));
-            let length = shared(before).max(shared(texts.get(at + 1))) + 1;
-            texts[at][..length.clamp(SHORTEST, LONGEST)].to_owned()
+        let length = |at: usize| {
+            let shared = |other: Option<&Mac>| other.map_or(0, |other| common(&macs[at], other));
+            let before = at.checked_sub(1).and_then(|before| macs.get(before));
+            (shared(before).max(shared(macs.get(at + 1))) + 1).clamp(SHORTEST, LONGEST)
         };
-        Self(macs.iter().enumerate().map(|(at, mac)| (*mac, short(at))).collect())
+        Self(macs.iter().enumerate().map(|(at, mac)| (*mac, length(at))).collect())
     }
 
     pub(super) fn cell(&self, shown: Shown) -> Cell {
         let Shown { version, state, attributes, mac, value } = shown;
-        let fingerprint = mac.and_then(|mac| self.0.get(&mac).cloned());
-        let Attributes { secret, template, deliver, size } = attributes;
+        let fingerprint = mac.and_then(|mac| self.0.get(&mac).map(|length| text(&mac, *length)));
+        let Attributes { secret, template, reference, deliver, size } = attributes;
         let size = if state == State::Live { size } else { 0 };
-        Cell { version, state, secret, template, deliver, size, fingerprint, value }
+        Cell { version, state, secret, template, reference, deliver, size, fingerprint, value }
     }
 }
 
-fn common(one: &str, other: &str) -> usize {
-    one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count()
+/// With how many characters both begin.
+fn common(one: &Mac, other: &Mac) -> usize {
+    let bytes = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    let bits = one.get(bytes).zip(other.get(bytes)).map_or(0, |(one, other)| (one ^ other).leading_zeros());
+    (bytes * 8 + bits as usize) / 5
 }
 
-fn text(mac: &Mac) -> String {
+/// The first so many characters, at most [`LONGEST`].
+fn text(mac: &Mac, length: usize) -> String {
     let bit = |at: usize| mac[at / 8] >> (7 - at % 8) & 1;
     let digit = |at: usize| (0..5).fold(0, |number, offset| number << 1 | usize::from(bit(at * 5 + offset)));
-    (0..LONGEST).map(|at| char::from(ALPHABET[digit(at)])).collect()
+    (0..length).map(|at| char::from(ALPHABET[digit(at)])).collect()
 }
 
 #[cfg(test)]
@@ -125,6 +125,7 @@ mod tests {
         let mut mac = [0; 32];
         mac[0] = 0b1111_1000;
         mac[1] = 0b0010_0001;
-        assert_eq!(&text(&mac)[..4], "z0gg");
+        assert_eq!(text(&mac, 4), "z0gg");
+        assert_eq!(text(&mac, LONGEST).len(), LONGEST);
     }
 }

@@ -2,6 +2,7 @@
 
 use chandlery_wire::{EnvironmentName, Layer, NodeName, RegionName, StackName};
 
+use super::outside::Used;
 use crate::store::EnvironmentRow;
 
 /// Everything that a bundle stands on.
@@ -10,6 +11,8 @@ pub(super) struct Grounds {
     pub(super) environments: Vec<Ground>,
     /// Where it was asked for by way of a node.
     pub(super) placement: Option<Placement>,
+    /// What of it is kept outside.
+    pub(super) outside: Vec<Used>,
 }
 
 /// That a node is in its region, since that revision of the store.

@@ -64,6 +64,8 @@ struct Table {
     macs: Option<[Option<Vec<u8>>; 3]>,
     /// Somebody came who was let in and served under another counter than that: something may have passed unseen.
     behind: bool,
+    /// A value that is kept outside has become another one, or there is none any more.
+    stirred: bool,
     /// Whether the task runs. It ends when nobody waits.
     manned: bool,
     closed: bool,
@@ -91,6 +93,12 @@ impl Lookout {
 
     /// Says that this process has committed something.
     pub(super) fn committed(&self) {
+        self.commits.notify_one();
+    }
+
+    /// Says that there may be news of what is kept outside.
+    pub(super) fn stir(&self) {
+        self.table().stirred = true;
         self.commits.notify_one();
     }
 
@@ -123,13 +131,13 @@ impl Lookout {
             return None;
         }
         // A counter that cannot be read is a reason to look, and to find out more.
-        Some(table.behind || counter.is_none() || counter != table.seen)
+        Some(table.behind || table.stirred || counter.is_none() || counter != table.seen)
     }
 
     /// One look, for everybody. Blocking.
     fn look(&self, core: &Core) {
         match self.survey(core) {
-            Ok(survey) => self.tell(|waiter| survey.concerns(waiter)),
+            Ok(survey) => self.tell(|waiter| survey.concerns(waiter) || core.has_news(&waiter.grounds.outside)),
             Err(error) => {
                 tracing::warn!(reason = %error.detail, "those who wait for a change look for themselves");
                 self.tell(|_| true);
@@ -143,6 +151,7 @@ impl Lookout {
         let mut table = self.table();
         table.seen = Some(counter);
         let behind = std::mem::take(&mut table.behind);
+        table.stirred = false;
         let before = table.macs.take();
         let mut grounds = HashSet::new();
         for ground in table.waiting.values().flat_map(|waiter| &waiter.grounds.environments) {
@@ -185,9 +194,14 @@ impl Core {
         let (tell, told) = oneshot::channel();
         let number = table.next;
         table.next += 1;
-        table.waiting.insert(number, Waiter { caller: caller.clone(), grounds, tell });
+        table.waiting.insert(number, Waiter { caller: caller.clone(), grounds: Arc::clone(&grounds), tell });
         if table.seen != Some(caller.as_of) {
             table.behind = true;
+            self.lookout.commits.notify_one();
+        }
+        // What was settled after the bundle was made, and looked at before it came into the table.
+        if self.has_news(&grounds.outside) {
+            table.stirred = true;
             self.lookout.commits.notify_one();
         }
         if !std::mem::replace(&mut table.manned, true) {
@@ -294,6 +308,7 @@ mod tests {
     use chandlery_wire::{RegionName, Verb};
 
     use super::super::bundles::{BundleOf, make};
+    use super::super::outside::Abroad;
     use super::super::tests::nodes::{bound, by, fixture, node};
     use super::super::tests::{Fixture, caller, environment, key, named, of, region, scope, stack};
     use super::*;
@@ -309,7 +324,9 @@ mod tests {
     impl Fixture {
         async fn place(&self, caller: &Caller, of: BundleOf) -> Place {
             let (core, asker) = (Arc::clone(&self.vault.core), caller.clone());
-            let made = tokio::task::spawn_blocking(move || make(&core, &asker, of, &[]).unwrap()).await.unwrap();
+            let made = tokio::task::spawn_blocking(move || make(&core, &asker, &Abroad::new(&core), of, &[]).unwrap())
+                .await
+                .unwrap();
             self.vault.core.join(caller, made.grounds, 10).unwrap()
         }
 
@@ -400,7 +417,7 @@ mod tests {
         let token = it.token_text(&[Verb::ReadBundle], &[scope("production")], None, None).await;
         let asker = caller(&it.vault, &token).await.unwrap();
         let (core, known) = (Arc::clone(&it.vault.core), asker.clone());
-        let make = move || make(&core, &known, of("production/eu", None), &[]).unwrap();
+        let make = move || make(&core, &known, &Abroad::new(&core), of("production/eu", None), &[]).unwrap();
         let made = tokio::task::spawn_blocking(make).await.unwrap();
         it.vault.revoke_token(&it.admin, asker.id.to_string()).await.unwrap();
         // Somebody else's wait makes the lookout see it now, and find nobody whom it concerns.

@@ -1,17 +1,19 @@
 //! The matrix: entries × regions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use chandlery_wire::api::{Matrix, MatrixRow, State};
-use chandlery_wire::{EntryName, EnvironmentName, RegionName, ServiceName, StackName};
+use chandlery_wire::api::{Cell, Matrix, MatrixRow, State};
+use chandlery_wire::{EntryName, EnvironmentName, Grant, RegionName, ServiceName, StackName};
 
-use super::board::{Board, Slot, require_reading, shown};
-use super::fingerprints::{Marker, Names, Shown};
+use super::board::{Board, all_shown, require_reading, sees_a_part};
+use super::fingerprints::{Marker, Names};
 use super::moment::Moment;
 use super::operation::{Action, Done};
 use super::records::Records;
 use super::{Error, Vault};
 use crate::access::Caller;
+use crate::crypto::Keyring;
+use crate::store::{LayerKey, Row};
 
 /// Which matrix.
 #[derive(Debug, Clone)]
@@ -26,11 +28,8 @@ pub struct MatrixOf {
     pub reveal: bool,
 }
 
-#[derive(Debug, Default)]
-struct Line {
-    base: Option<Shown>,
-    overlays: BTreeMap<RegionName, Shown>,
-}
+/// Which rows belong together: an entry for a grant.
+type Slot<'b> = (&'b EntryName, &'b Grant);
 
 impl Vault {
     /// What the base and each overlay say of every entry that the caller may read.
@@ -46,9 +45,10 @@ impl Vault {
                 let moment = of.at.as_deref().map(|at| Moment::parse(core, snapshot, at)).transpose()?;
                 let records = Records::new(snapshot, &keyring).as_of(moment);
                 let board = Board::load(&records, caller, &of.stack, &of.environment)?;
-                let marker =
-                    Marker { keyring: &keyring, stack: &of.stack, environment: &of.environment, reveal: of.reveal };
-                make(&records, &board, &marker, &of)
+                let names = keyring.fingerprinter(&of.stack, &of.environment);
+                let marker = Marker { names, reveal: of.reveal };
+                let partial = sees_a_part(caller, &of.stack, &of.environment);
+                Ok(Matrix { partial, ..make(&board, &keyring, &marker, &of)? })
             })?;
             Ok(match of.reveal {
                 true => {
@@ -63,42 +63,56 @@ impl Vault {
     }
 }
 
-fn make(records: &Records<'_>, board: &Board, marker: &Marker<'_>, of: &MatrixOf) -> Result<Matrix, Error> {
-    let mut lines: BTreeMap<Slot, Line> = BTreeMap::new();
-    for (key, rows) in &board.layers {
-        for row in rows.iter().filter(|row| of.service.is_none() || row.grant.includes(of.service.as_ref())) {
-            let shown = shown(records, marker, key, row)?;
-            let line = lines.entry((row.name.clone(), row.grant.clone())).or_default();
-            match key.layer.region() {
-                None => line.base = Some(shown),
-                Some(region) => drop(line.overlays.insert(region.clone(), shown)),
-            }
+fn make(board: &Board, keyring: &Keyring, marker: &Marker, of: &MatrixOf) -> Result<Matrix, Error> {
+    let wanted = |row: &&Row| of.service.is_none() || row.grant.includes(of.service.as_ref());
+    let rows = board.layers.iter().flat_map(|(key, rows)| rows.iter().filter(wanted).map(move |row| (key, row)));
+    let rows: Vec<(&LayerKey, &Row)> = rows.collect();
+    let shown = all_shown(keyring, marker, &rows)?;
+    let names = Names::of(shown.iter());
+    let mut places: HashMap<Slot<'_>, usize> = HashMap::new();
+    let mut lines: Vec<MatrixRow> = Vec::new();
+    for ((key, row), shown) in rows.into_iter().zip(shown) {
+        let at = *places.entry((&row.name, &row.grant)).or_insert_with(|| {
+            lines.push(empty(row));
+            lines.len() - 1
+        });
+        let cell = names.cell(shown);
+        match key.layer.region() {
+            None => lines[at].base = Some(cell),
+            Some(region) => drop(lines[at].overlays.insert(region.clone(), cell)),
         }
     }
-    let all = lines.values().flat_map(|line| line.base.iter().chain(line.overlays.values()));
-    let names = Names::of(all);
+    lines.sort_unstable_by(|one, other| (&one.name, &one.grant).cmp(&(&other.name, &other.grant)));
     let regions = board.row.regions.clone();
-    let rows = lines.into_iter().map(|(slot, line)| row(&names, &regions, slot, line)).collect();
+    for line in &mut lines {
+        line.differs = differs(line, &regions);
+    }
     let (stack, environment) = (of.stack.clone(), of.environment.clone());
-    Ok(Matrix { stack, environment, revision: board.revision, regions, rows })
+    Ok(Matrix { stack, environment, revision: board.revision, regions, rows: lines, partial: false })
 }
 
-fn row(
-    names: &Names,
-    regions: &[RegionName],
-    (name, grant): (EntryName, chandlery_wire::Grant),
-    line: Line,
-) -> MatrixRow {
-    let Line { base, overlays } = line;
-    let has =
-        |region: &RegionName| overlays.get(region).or(base.as_ref()).filter(|shown| shown.state != State::Removed);
+fn empty(row: &Row) -> MatrixRow {
+    let (name, grant) = (row.name.clone(), row.grant.clone());
+    MatrixRow { name, grant, base: None, overlays: BTreeMap::new(), differs: false }
+}
+
+/// Whether not all regions have the same.
+fn differs(row: &MatrixRow, regions: &[RegionName]) -> bool {
+    let has = |region: &RegionName| {
+        row.overlays.get(region).or(row.base.as_ref()).filter(|cell| cell.state != State::Removed)
+    };
     let mut each = regions.iter().map(has);
     let first = each.next().flatten();
-    let differs = each.any(|other| match (first, other) {
-        (Some(one), Some(other)) => !one.is_like(other),
+    each.any(|other| match (first, other) {
+        (Some(one), Some(other)) => !std::ptr::eq(one, other) && !are_alike(one, other),
         (one, other) => one.is_some() != other.is_some(),
-    });
-    let base = base.map(|shown| names.cell(shown));
-    let overlays = overlays.into_iter().map(|(region, shown)| (region, names.cell(shown))).collect();
-    MatrixRow { name, grant, base, overlays, differs }
+    })
+}
+
+/// Whether both say the same: within one answer, the same fingerprint is the same value.
+fn are_alike(one: &Cell, other: &Cell) -> bool {
+    one.fingerprint == other.fingerprint
+        && one.state == other.state
+        && (one.secret, one.template, one.reference) == (other.secret, other.template, other.reference)
+        && one.deliver == other.deliver
 }

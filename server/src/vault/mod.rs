@@ -6,6 +6,7 @@
 
 mod attributes;
 mod auditing;
+mod aws;
 mod board;
 mod bundles;
 mod cache;
@@ -30,6 +31,7 @@ mod nodes;
 mod open;
 mod openings;
 mod operation;
+mod outside;
 mod records;
 mod roll;
 mod rollback;

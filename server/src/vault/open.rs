@@ -8,11 +8,14 @@ use chandlery_wire::api::Outcome;
 use chandlery_wire::{Code, TokenText};
 
 use super::core::{AUDIT_ANCHOR, Core, anchor_bytes, anchor_from, key_row, wrapped_keys};
+use super::outside::Outside;
 use super::tokens::{first_token, put};
 use super::{Error, Vault};
 use crate::audit::{self, Anchor, AuditLog, Draft};
 use crate::clock::Clock;
 use crate::crypto::{Keyring, RootKey, SealError, new_token};
+use crate::source::aws::Aws;
+use crate::source::{Freshness, Sources};
 use crate::store::{KeyRow, Store, read_with, write_with};
 
 /// What the vault is opened from.
@@ -21,6 +24,10 @@ pub struct Opening<'a> {
     pub clock: Arc<dyn Clock>,
     pub root_key_file: &'a Path,
     pub audit_file: &'a Path,
+    /// Where values may be that entries refer to, and for how long they are good.
+    pub sources: Sources,
+    pub freshness: Freshness,
+    pub aws: Aws,
     /// Keeps the first admin token where the CLI finds it, durably, before the store knows it; and says which it is to be.
     pub keep_token: &'a dyn Fn(TokenText) -> Result<TokenText, Error>,
 }
@@ -75,7 +82,8 @@ pub fn open(opening: &Opening<'_>) -> Result<(Vault, Option<TokenText>), OpenErr
     note(&audit, if token.is_some() { "start-first-time" } else { "start" }, Some(revision))?;
     let encryptions = encryptions(&keys, &keyring);
     let store = Arc::clone(&opening.store);
-    let core = Core::new(store, audit, Arc::clone(&opening.clock), root, keyring, encryptions)?;
+    let outside = Outside::new(opening.sources.clone(), opening.freshness, opening.aws.clone());
+    let core = Core::new(store, audit, Arc::clone(&opening.clock), root, keyring, encryptions, outside)?;
     super::destroying::erase(&core)?;
     Ok((Vault { core: Arc::new(core) }, token))
 }

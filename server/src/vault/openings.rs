@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use chandlery_wire::api::{Open, OpeningInfo, OpeningList};
+use chandlery_wire::api::{Open, OpeningInfo};
 use chandlery_wire::{Code, EnvironmentName, ProjectName, Scope, ServiceName, StackName, Verb};
 
 use super::attributes::rfc3339;
@@ -48,7 +48,7 @@ impl Vault {
     ///
     /// # Errors
     /// Where the caller administers nothing.
-    pub async fn openings(&self, caller: &Caller) -> Result<OpeningList, Error> {
+    pub async fn openings(&self, caller: &Caller) -> Result<Vec<OpeningInfo>, Error> {
         self.perform(caller, Action::new("read-openings"), |core, caller| {
             if !caller.verbs.contains(&Verb::Administer) {
                 return Err(Error::forbidden());
@@ -58,7 +58,7 @@ impl Vault {
                 let mut rows = Records::new(snapshot, &keyring).openings()?;
                 rows.retain(|row| may(caller, Verb::Administer, &of(row).scope()));
                 let openings: Result<_, Error> = rows.into_iter().map(describe).collect();
-                Ok(Done::new(OpeningList { openings: openings? }))
+                Ok(Done::new(openings?))
             })
         })
         .await
@@ -240,7 +240,7 @@ fn scope_of(records: &Records<'_>, container: &Container, host: &Host) -> Result
         [] => {
             let what = format!("no stack is open for containers of the project {project}");
             return Err(Error::new(Code::Forbidden, what).hint(format!(
-                "open one: chandlery stack open STACK --environment ENVIRONMENT --project {project}; or use a token"
+                "open one: chandlery stack open -s STACK -e ENVIRONMENT --project {project}; or use a token"
             )));
         }
         _ => {

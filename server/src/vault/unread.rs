@@ -8,19 +8,27 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Error;
 use super::attributes::rfc3339;
-use super::board::Board;
+use super::board::{Board, readable};
 use super::core::Core;
+use crate::access::Caller;
+use crate::store::{LayerKey, Row};
 
 /// The findings; and since when the log tells of reads, where that is too late to tell anything.
-pub(super) fn unread(core: &Core, board: &Board, days: u32) -> Result<(Vec<Finding>, Option<String>), Error> {
+pub(super) fn unread(
+    core: &Core,
+    caller: &Caller,
+    board: &Board,
+    days: u32,
+) -> Result<(Vec<Finding>, Option<String>), Error> {
     let since =
         core.clock.now().saturating_sub(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MIN);
     let mut wanted: BTreeSet<EntryName> = BTreeSet::new();
-    for row in board.layers.iter().flat_map(|(_, rows)| rows) {
-        // What is younger than that was not there to be read.
-        if row.state == State::Live && row.created < since.as_millisecond() {
-            wanted.insert(row.name.clone());
-        }
+    // What is younger than that was not there to be read.
+    let counts = |key: &LayerKey, row: &Row| {
+        row.state == State::Live && row.created < since.as_millisecond() && readable(caller, key, row)
+    };
+    for (key, rows) in &board.layers {
+        wanted.extend(rows.iter().filter(|row| counts(key, row)).map(|row| row.name.clone()));
     }
     if wanted.is_empty() {
         return Ok((Vec::new(), None));
@@ -33,14 +41,14 @@ pub(super) fn unread(core: &Core, board: &Board, days: u32) -> Result<(Vec<Findi
     }
     let mut layers: BTreeMap<&EntryName, Vec<&str>> = BTreeMap::new();
     for (key, rows) in &board.layers {
-        for row in rows.iter().filter(|row| row.state == State::Live && wanted.contains(&row.name)) {
+        for row in rows.iter().filter(|row| counts(key, row)) {
             let seen = match key.layer.region() {
                 None => reads.delivered.values().any(|names| names.contains(row.name.as_str())),
                 Some(region) => {
                     reads.delivered.get(region.as_str()).is_some_and(|names| names.contains(row.name.as_str()))
                 }
             };
-            if !seen && row.created < since.as_millisecond() {
+            if !seen {
                 layers.entry(&row.name).or_default().push(key.layer.as_str());
             }
         }

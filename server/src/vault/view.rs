@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use chandlery_wire::{Code, EntryName, EnvironmentName, Layer, RegionName, ServiceName, StackName, Value, Verb};
+use chandlery_wire::{
+    Code, Delivery, EntryName, EnvironmentName, Layer, RegionName, ServiceName, StackName, Value, Verb,
+};
 
 use super::Error;
 use super::attributes::Attributes;
 use super::bundles::BundleOf;
 use super::ground::{Ground, Grounds, Placement};
+use super::outside::Abroad;
 use super::records::{Records, base_of};
 use crate::access::{Caller, may};
 use crate::resolve::{Candidate, Choice, Key, Library, Missing, Source, merge};
+use crate::source::Asker;
 use crate::store::{EnvironmentRow, LayerKey, Row};
 
 #[derive(Debug)]
@@ -74,14 +78,29 @@ impl View {
         records.open(&self.layer_key(&candidate.layer), &candidate.item)
     }
 
-    fn source(&self, records: &Records<'_>, name: &EntryName) -> Result<Option<Result<Source, Missing>>, Error> {
-        let Some(choice) = self.choices.get(name) else { return Ok(None) };
+    /// `key` is the entry as it is called where it is asked for.
+    fn source(
+        &self,
+        records: &Records<'_>,
+        abroad: &Abroad<'_>,
+        key: &Key,
+    ) -> Result<Option<Result<Source, Missing>>, Error> {
+        let Some(choice) = self.choices.get(&key.name) else { return Ok(None) };
         if !choice.is_delivered() {
             return Ok(Some(Err(Missing::Removed)));
         }
-        let template = Attributes::of(&choice.winner.item)?.template;
+        let Attributes { template, reference, deliver, .. } = Attributes::of(&choice.winner.item)?;
         let value = self.open(records, &choice.winner)?;
-        Ok(Some(Ok(Source { value, template })))
+        if !reference {
+            return Ok(Some(Ok(Source { value, template })));
+        }
+        let asker = Asker { stack: &self.of.stack, environment: &self.of.environment };
+        let found = abroad.value(asker, key.to_string(), &value).map(|found| {
+            // Where a program or a text editor ends its line, no password ends.
+            let line = deliver == Delivery::Variable && !value.expose_secret().starts_with(b"aws:");
+            Source { value: if line { found.trimmed().0 } else { found }, template: false }
+        });
+        Ok(Some(found))
     }
 }
 
@@ -89,6 +108,7 @@ impl View {
 pub(super) struct Views<'a> {
     records: Records<'a>,
     caller: &'a Caller,
+    abroad: &'a Abroad<'a>,
     pub(super) here: View,
     /// Where the region was asked for by way of a node.
     pub(super) placement: Option<Placement>,
@@ -96,8 +116,8 @@ pub(super) struct Views<'a> {
 }
 
 impl<'a> Views<'a> {
-    pub(super) fn new(records: Records<'a>, caller: &'a Caller, here: View) -> Self {
-        Self { records, caller, here, placement: None, there: BTreeMap::new() }
+    pub(super) fn new(records: Records<'a>, caller: &'a Caller, abroad: &'a Abroad<'a>, here: View) -> Self {
+        Self { records, caller, abroad, here, placement: None, there: BTreeMap::new() }
     }
 
     /// The newest revision of all that was looked at.
@@ -105,6 +125,7 @@ impl<'a> Views<'a> {
         let layers = self.all().map(|view| view.ground.revision()).max();
         // A node that moved has another bundle, at whatever revisions the layers are.
         let layers = layers.max(self.placement.as_ref().map(|placement| placement.since)).unwrap_or_default();
+        let layers = layers.max(self.abroad.revision());
         // So has a container whose stack was opened anew: it may be for another environment.
         layers.max(self.caller.resident.as_ref().map_or(0, |resident| resident.since))
     }
@@ -112,7 +133,7 @@ impl<'a> Views<'a> {
     /// All that was looked at.
     pub(super) fn grounds(&self) -> Grounds {
         let environments = self.all().map(|view| view.ground.clone()).collect();
-        Grounds { environments, placement: self.placement.clone() }
+        Grounds { environments, placement: self.placement.clone(), outside: self.abroad.used() }
     }
 
     fn all(&self) -> impl Iterator<Item = &View> {
@@ -147,18 +168,17 @@ impl Library for Views<'_> {
     type Error = Error;
 
     fn source(&mut self, key: &Key) -> Result<Result<Source, Missing>, Error> {
-        let records = self.records;
+        let (records, abroad) = (self.records, self.abroad);
         let found = match &key.space {
-            None => self.here.source(&records, &key.name)?.unwrap_or(Err(Missing::Here)),
+            None => self.here.source(&records, abroad, key)?.unwrap_or(Err(Missing::Here)),
             Some(space) if space.0 == self.here.of.stack && space.1 == self.here.of.environment => {
-                self.here.source(&records, &key.name)?.unwrap_or(Err(Missing::There))
+                self.here.source(&records, abroad, key)?.unwrap_or(Err(Missing::There))
             }
             Some(space) => match self.elsewhere(space)? {
                 None => Err(Missing::There),
-                Some(view) => match view.source(&records, &key.name)? {
-                    Some(Ok(source)) => Ok(source),
-                    // Whether it is removed there is for those to know who may look there.
-                    Some(Err(_)) | None => Err(Missing::There),
+                Some(view) => match view.source(&records, abroad, key)? {
+                    Some(Err(Missing::Removed | Missing::Here)) | None => Err(Missing::There),
+                    Some(found) => found,
                 },
             },
         };

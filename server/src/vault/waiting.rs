@@ -8,9 +8,11 @@ use chandlery_wire::Code;
 use tokio::time::Instant;
 
 use super::bundles::{Answer, BundleOf, Reply, cached, make, read_bundle};
+use super::core::Core;
 use super::ground::Grounds;
 use super::lookout::{Ending, NoWait, Place};
-use super::operation::{Action, Done, blocking};
+use super::operation::{Action, Done};
+use super::outside::{Abroad, ROUNDS, Run, restless};
 use super::roll::stale;
 use super::tokens::unauthenticated;
 use super::{Error, Vault};
@@ -85,13 +87,25 @@ impl Vault {
     }
 
     async fn look(&self, caller: &Caller, of: &BundleOf, known: &[u64]) -> Result<Answer, Error> {
-        let _turn = self.core.lookout.turn().await;
-        // Looked at only now: another one may just have made it.
-        if let Some(answer) = cached(&self.core, caller, of, known) {
-            return answer;
+        let (mine, named) = (of.clone(), known.to_vec());
+        let work = Arc::new(move |core: &Core, caller: &Caller, abroad: &Abroad<'_>| {
+            make(core, caller, abroad, mine.clone(), &named)
+        });
+        for _ in 0..ROUNDS {
+            let turn = self.core.lookout.turn().await;
+            // Looked at only now: another one may just have made it.
+            if let Some(answer) = cached(&self.core, caller, of, known) {
+                return answer;
+            }
+            let run = self.core.attempt(caller, &work).await?;
+            // The turn is for those who have something to do, and not for those who wait for a source.
+            drop(turn);
+            match run {
+                Run::Done(result) => return result,
+                Run::Lacks(wanted) => self.core.procure(&wanted).await,
+            }
         }
-        let (core, caller, of, known) = (Arc::clone(&self.core), caller.clone(), of.clone(), known.to_vec());
-        blocking(move || make(&core, &caller, of, &known)).await
+        Err(restless())
     }
 
     /// The caller as of now, if its token is still good, or its project still open. It takes no use off: it is still the same request.

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use chandlery_wire::api::{NamedEntry, Written, WrittenEntry};
-use chandlery_wire::{Code, EntryName, Fault, Layer, Verb};
+use chandlery_wire::api::{NamedEntry, WriteEntry, Written, WrittenEntry};
+use chandlery_wire::{Code, EntryName, EnvironmentName, Fault, Layer, StackName, Value, Verb};
 
 use super::core::Core;
 use super::draft::{Draft, Outcome, Writing};
@@ -12,6 +12,7 @@ use super::entries::Which;
 use super::operation::{Action, Done};
 use super::{Error, Vault};
 use crate::access::{Caller, may_somewhere};
+use crate::source::Asker;
 use crate::store::{LayerKey, StoreError};
 
 /// The most entries in one request.
@@ -42,6 +43,10 @@ impl Vault {
             [entry] => Action::new("write-entry").on(format!("{layer}/{}", entry.name)),
             _ => Action::new("write-entries").on(&layer),
         };
+        let references = entries.iter().map(|named| (&named.name, &named.entry));
+        if let Err(error) = self.check_references(caller, &layer.stack, &layer.environment, references).await {
+            return Err(self.fail(caller, &action, error).await);
+        }
         self.perform(caller, action, move |core, caller| {
             require(caller, &layer)?;
             check_batch(&entries)?;
@@ -55,6 +60,28 @@ impl Vault {
             finish(core, result, count)
         })
         .await
+    }
+
+    /// Reads what new references lead to, unless they are to be written unread.
+    pub(super) async fn check_references<'e>(
+        &self,
+        caller: &Caller,
+        stack: &StackName,
+        environment: &EnvironmentName,
+        entries: impl Iterator<Item = (&'e EntryName, &'e WriteEntry)>,
+    ) -> Result<(), Error> {
+        let references: Vec<(&EntryName, &Value)> = entries
+            .filter(|(_, entry)| entry.reference && !entry.unchecked)
+            .map(|(name, entry)| (name, &entry.value))
+            .collect();
+        if references.is_empty() {
+            return Ok(());
+        }
+        // Before anybody is asked: whether it can be read is for those to know who may write it.
+        if !may_somewhere(caller, Verb::Write, stack, Some(environment)) {
+            return Err(Error::forbidden());
+        }
+        self.core.try_references(Asker { stack, environment }, &references).await
     }
 
     /// Deletes an entry from a layer, or, with `hide_base`, takes it away in a region.

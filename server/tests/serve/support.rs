@@ -10,8 +10,9 @@ use axum::routing::get;
 use axum::{Router, body::Body};
 use chandlery_server::clock::SystemClock;
 use chandlery_server::config::Config;
+use chandlery_server::notify::Notifier;
 use chandlery_server::pki::Pki;
-use chandlery_server::serve::{Certificates, Limits, Listeners, Peer, Unreadable, serve};
+use chandlery_server::serve::{Certificates, Limits, Listeners, Peer, Unreadable, reload_requested, serve};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tempfile::TempDir;
@@ -47,7 +48,8 @@ impl Server {
         let pki = Pki::new(&config, Arc::new(SystemClock));
         pki.ensure().unwrap();
         let certificates = Certificates::load(&config.tls).unwrap();
-        tokio::spawn(Arc::clone(&certificates).watch(pki));
+        let manager = Notifier::from_environment(String::new());
+        tokio::spawn(Arc::clone(&certificates).watch(pki, reload_requested(), manager));
         let listener = || TcpListener::bind("127.0.0.1:0");
         let socket = config.socket.clone().unwrap();
         let listeners = Listeners::default()

@@ -24,6 +24,9 @@ pub struct Cell {
     pub secret: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub template: bool,
+    /// Whether it is a reference to an outside source; `value` is then its text, which is no secret.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reference: bool,
     #[serde(default = "variable", skip_serializing_if = "is_variable")]
     pub deliver: Delivery,
     /// Bytes of the value.
@@ -31,7 +34,7 @@ pub struct Cell {
     /// A short keyed name of the value. It differs from environment to environment. Absent where there is no value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// The value, where it is a plain one or secrets were asked for.
+    /// The value, where it is a plain one, a reference, or secrets were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
 }
@@ -67,6 +70,9 @@ pub struct Matrix {
     pub regions: Vec<RegionName>,
     /// By name, and within a name by grant.
     pub rows: Vec<MatrixRow>,
+    /// Whether there may be more, which the caller may not read: a cell that is not here may be set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// One entry for one grant.
@@ -132,6 +138,9 @@ pub struct Comparison {
     pub same: u64,
     /// By layer, then by name.
     pub differences: Vec<Difference>,
+    /// Whether there may be more on one of the sides, which the caller may not read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 /// What differs in one entry. A side that does not have it has no cell.

@@ -1,6 +1,7 @@
 //! One file a resource; a handler is extract → one call → respond.
 
 pub(super) mod audit;
+pub(super) mod aws;
 pub(super) mod bundles;
 pub(super) mod changes;
 pub(super) mod entries;

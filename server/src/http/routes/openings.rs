@@ -1,7 +1,8 @@
 use axum::extract::State;
-use chandlery_wire::api::{Open, OpeningInfo, OpeningList};
+use chandlery_wire::api::{ContainerHost, Open, OpeningInfo, OpeningList};
 use chandlery_wire::{EnvironmentName, Problem, ProjectName, StackName};
 
+use crate::access::Host;
 use crate::http::app::App;
 use crate::http::caller::Authenticated;
 use crate::http::extract::{Json, Path};
@@ -18,7 +19,10 @@ pub(in crate::http) async fn list(
     State(app): State<App>,
     Authenticated(caller): Authenticated,
 ) -> Result<axum::Json<OpeningList>, Failure> {
-    Ok(axum::Json(app.vault()?.openings(&caller).await?))
+    let openings = app.vault()?.openings(&caller).await?;
+    let host = app.identity.as_ref().map(|identity| identity.host.clone());
+    let host = host.map(|Host { environment, region }| ContainerHost { environment, region });
+    Ok(axum::Json(OpeningList { openings, host }))
 }
 
 /// Opens an environment to the containers of a project, or changes how it is open.

@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001-first.sql"),
     include_str!("migrations/0002-nodes.sql"),
     include_str!("migrations/0003-openings.sql"),
+    include_str!("migrations/0004-references.sql"),
 ];
 
 /// Before this one, a checkpoint could lose pages when it raced with a commit (the WAL-reset bug).

@@ -124,7 +124,7 @@ async fn an_older_database_put_back_is_found_against_the_audit_log() {
         );
         let paths = (place.join("root.key"), place.join("audit.log"));
         let keep = |token: chandlery_wire::TokenText| Ok(token);
-        crate::vault::accept_older(&super::opening(&store, &clock, &paths, &keep)).unwrap();
+        crate::vault::accept_older(&super::opening(&store, &clock, &super::Sources::default(), &paths, &keep)).unwrap();
         assert!(try_open(&place, &store, &clock).is_ok());
     })
     .await

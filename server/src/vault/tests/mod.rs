@@ -2,9 +2,11 @@
 
 mod changes;
 mod entries;
+mod grants;
 mod integrity;
 pub(super) mod nodes;
 mod openings;
+mod outside;
 mod regions;
 mod resolving;
 mod tokens;
@@ -12,6 +14,7 @@ mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chandlery_wire::api::{AuditRecord, CreateToken, NamedEntry, WriteEntry, Written};
 use chandlery_wire::{
@@ -23,6 +26,8 @@ use super::{BundleOf, Error, OpenError, Opening, Vault, open};
 use crate::access::{Caller, Trail};
 use crate::audit::Filter;
 use crate::clock::FakeClock;
+use crate::source::aws::{Access, Aws};
+use crate::source::{Freshness, Sources};
 use crate::store::{LayerKey, SqliteStore, Store};
 
 /// `app` with `production` (eu, us) and `solo` (no region), services web and db; and an admin caller.
@@ -34,9 +39,13 @@ pub(super) struct Fixture {
     pub(super) admin: Caller,
 }
 
+/// How long the tests' values from outside are good.
+pub(super) const FRESHNESS: Freshness = Freshness { ttl: Duration::from_secs(100), stale: Duration::from_secs(1000) };
+
 pub(super) fn opening<'a>(
     store: &Arc<dyn Store>,
     clock: &FakeClock,
+    sources: &Sources,
     paths: &'a (PathBuf, PathBuf),
     keep: &'a dyn Fn(TokenText) -> Result<TokenText, Error>,
 ) -> Opening<'a> {
@@ -45,6 +54,9 @@ pub(super) fn opening<'a>(
         clock: Arc::new(clock.clone()),
         root_key_file: &paths.0,
         audit_file: &paths.1,
+        sources: sources.clone(),
+        freshness: FRESHNESS,
+        aws: Aws::new(Access::default()),
         keep_token: keep,
     }
 }
@@ -54,17 +66,30 @@ pub(super) fn try_open(
     store: &Arc<dyn Store>,
     clock: &FakeClock,
 ) -> Result<(Vault, Option<TokenText>), OpenError> {
+    try_open_with(dir, store, clock, &Sources::default())
+}
+
+pub(super) fn try_open_with(
+    dir: &Path,
+    store: &Arc<dyn Store>,
+    clock: &FakeClock,
+    sources: &Sources,
+) -> Result<(Vault, Option<TokenText>), OpenError> {
     let paths = (dir.join("root.key"), dir.join("audit.log"));
-    open(&opening(store, clock, &paths, &Ok))
+    open(&opening(store, clock, sources, &paths, &Ok))
 }
 
 impl Fixture {
     pub(super) async fn new() -> Self {
+        Self::with(Sources::default()).await
+    }
+
+    pub(super) async fn with(sources: Sources) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(dir.path()).unwrap());
         let clock = FakeClock::default();
         let (place, shelf, time) = (dir.path().to_owned(), Arc::clone(&store), clock.clone());
-        let opened = tokio::task::spawn_blocking(move || try_open(&place, &shelf, &time).unwrap());
+        let opened = tokio::task::spawn_blocking(move || try_open_with(&place, &shelf, &time, &sources).unwrap());
         let (vault, token) = opened.await.unwrap();
         let admin = caller(&vault, &token.unwrap()).await.unwrap();
         let fixture = Self { dir, store, clock, vault, admin };
@@ -80,7 +105,7 @@ impl Fixture {
         self.vault.declare_environment(&self.admin, stack("app"), environment(name), regions).await.unwrap();
     }
 
-    /// `NAME=value`, `NAME~template`, or `NAME@file content`; before it, optionally, `services:`.
+    /// `NAME=value`, `NAME~template`, `NAME<reference`, or `NAME@file content`; before it, optionally, `services:`.
     pub(super) async fn set(&self, layer: &str, entry: &str) -> Result<Written, Error> {
         self.set_as(&self.admin, layer, entry).await
     }
@@ -170,14 +195,16 @@ pub(super) fn scope(layer: &str) -> Scope {
 pub(super) fn named(entry: &str) -> NamedEntry {
     let (grant, entry) = entry
         .split_once(':')
-        .filter(|(services, _)| !services.contains(['=', '~', '@']))
+        .filter(|(services, _)| !services.contains(['=', '~', '@', '<']))
         .map_or((None, entry), |(services, entry)| (Some(services.parse::<Grant>().unwrap()), entry));
-    let at = entry.find(['=', '~', '@']).unwrap();
+    let at = entry.find(['=', '~', '@', '<']).unwrap();
     let (name, value) = (&entry[..at], &entry[at + 1..]);
     let deliver = entry[at..].starts_with('@').then(|| Delivery::File(chandlery_wire::FileAttributes::default()));
     let entry = WriteEntry {
         value: Value::new(value),
         template: entry[at..].starts_with('~'),
+        reference: entry[at..].starts_with('<'),
+        unchecked: false,
         secret: None,
         deliver,
         grant,

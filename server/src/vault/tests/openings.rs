@@ -173,8 +173,8 @@ async fn who_administers_the_environment_opens_it_and_nobody_else() {
         assert_eq!(it.vault.close_to(who, which(name, "more")).await.unwrap_err().code, Code::Forbidden);
     }
     it.vault.open_to(&it.admin, which("solo", "more"), Open::default()).await.unwrap();
-    assert_eq!(it.vault.openings(&ours).await.unwrap().openings.len(), 2);
-    assert_eq!(it.vault.openings(&it.admin).await.unwrap().openings.len(), 3);
+    assert_eq!(it.vault.openings(&ours).await.unwrap().len(), 2);
+    assert_eq!(it.vault.openings(&it.admin).await.unwrap().len(), 3);
     assert_eq!(it.vault.openings(&writer).await.unwrap_err().code, Code::Forbidden);
 }
 

@@ -1,0 +1,2 @@
+-- From here on an entry's attributes may say that its value is a reference to an outside source. A program that does not
+-- know that would serve the reference as the value, so it must not open the database. Nothing has to be changed.
