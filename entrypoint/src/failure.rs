@@ -75,6 +75,13 @@ impl Failure {
         self
     }
 
+    /// Adds one more of them.
+    #[must_use]
+    pub(crate) fn with_fault(mut self, fault: String) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
     /// What is wrong, without the rest.
     pub(crate) fn what(&self) -> &str {
         &self.what

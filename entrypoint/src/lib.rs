@@ -62,6 +62,7 @@ fn start(mut config: Config, core: sys::CoreLimit) -> Result<(), Failure> {
     wait::Plan::read(&|name| config.inherited(name), &config.wait)?;
     config.watch.as_ref().map_or(Ok(()), |watch| watch::check(watch, user))?;
     let fetched = fetch::bundle(config).or_else(|failure| cache::instead(config, failure))?;
+    report::stale(&fetched.bundle);
     let files = match &config.watch {
         Some(_) => Files::MayChange(files::Sets::first(&fetched.bundle.files, config, user)?),
         None => Files::Stay(files::place(&fetched.bundle.files, config, user)?),
@@ -93,6 +94,7 @@ enum Files<'a> {
 /// Shows what a start would get, and starts nothing.
 fn explain(config: &Config) -> Result<(), Failure> {
     let bundle = fetch::bundle(config)?.bundle;
+    report::stale(&bundle);
     let environment = environ::build(config, &bundle)?;
     report::print(&report::table(config, &bundle, &environment))
 }

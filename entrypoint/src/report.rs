@@ -23,12 +23,17 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// For `--verbose`: a line on stderr for each variable and file, names and origins only.
 pub(crate) fn summary(config: &Config, bundle: &Bundle, environment: &Environment) {
-    say(&title(bundle));
+    say(&title(config, bundle));
     let rows = rows(config, bundle, environment);
     let widest = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     for row in rows {
         say(&format!("  {:widest$}  {}", row.name, row.from));
     }
+}
+
+/// What the server could not ask for again in time: a line on stderr for each source, without a value.
+pub(crate) fn stale(bundle: &Bundle) {
+    bundle.stale.iter().for_each(|stale| say(&format!("warning: {}", printable(&stale.to_string()))));
 }
 
 /// For `--explain`: a table of everything, with plain values shown.
@@ -41,7 +46,7 @@ pub(crate) fn table(config: &Config, bundle: &Bundle, environment: &Environment)
             *width = (*width).max(cell.chars().count());
         }
     }
-    let mut text = format!("{}\n\n", title(bundle));
+    let mut text = format!("{}\n\n", title(config, bundle));
     for [name, kind, value, from] in lines {
         let [a, b, c, _] = widths;
         text.push_str(&format!("{name:a$}  {kind:b$}  {value:c$}  {from}\n"));
@@ -104,15 +109,20 @@ fn rows(config: &Config, bundle: &Bundle, environment: &Environment) -> Vec<Row>
     rows
 }
 
-fn title(bundle: &Bundle) -> String {
+fn title(config: &Config, bundle: &Bundle) -> String {
     let region = bundle.region.as_ref().map_or(String::new(), |region| format!("/{region}"));
+    let source = config.region_source.as_ref().map_or(String::new(), |source| format!(", region from {source}"));
     let service = bundle.service.as_ref().map_or(String::new(), |service| format!(" for {service}"));
-    format!("{}/{}{region}{service}, revision {}", bundle.stack, bundle.environment, bundle.revision)
+    format!("{}/{}{region}{service}, revision {}{source}", bundle.stack, bundle.environment, bundle.revision)
 }
 
 fn from(origin: &Origin) -> String {
-    let template = if origin.template { ", template" } else { "" };
-    format!("from {} (version {}{template})", origin.layer, origin.version)
+    let kind = match origin {
+        Origin { template: true, .. } => ", template",
+        Origin { reference: true, .. } => ", reference",
+        _ => "",
+    };
+    format!("from {} (version {}{kind})", origin.layer, origin.version)
 }
 
 fn show(value: &Value, secret: bool) -> String {

@@ -24,7 +24,10 @@ Every option has a variable, and beats it. No CHANDLERY_ variable reaches the ap
   --fingerprint PIN    CHANDLERY_FINGERPRINT  or sha256:<hex> of the CA's certificate
   --stack NAME         CHANDLERY_STACK        required; on unix:// and without a token the server knows it
   --environment NAME   CHANDLERY_ENVIRONMENT  likewise
-  --region NAME        CHANDLERY_REGION       where the environment has regions
+  --region NAME        CHANDLERY_REGION       where the environment has regions; else what /etc/chandlery/region says;
+                                              auto: that, or the cloud (EC2, DigitalOcean); base: none
+                       CHANDLERY_REGION_FILE  in the place of /etc/chandlery/region
+                       CHANDLERY_METADATA     of the cloud [http://169.254.169.254]
   --node NAME          CHANDLERY_NODE         the machine, whose region the server knows: {{.Node.Hostname}}
   --service NAME       CHANDLERY_SERVICE      which service of the stack this is
   --secrets-dir PATH   CHANDLERY_SECRETS_DIR  where files are placed, in memory [/run/secrets]

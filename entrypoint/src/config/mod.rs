@@ -6,6 +6,7 @@ mod duration;
 mod expand;
 mod help;
 mod lasting;
+mod region;
 mod settings;
 mod token;
 
@@ -51,6 +52,8 @@ pub(crate) struct Config {
     /// As `stack`.
     pub environment: Option<EnvironmentName>,
     pub region: Option<RegionName>,
+    /// The machine's file or its cloud, where the region is their word.
+    pub region_source: Option<String>,
     /// The machine this runs on, for the server to tell the region by.
     pub node: Option<NodeName>,
     pub service: Option<ServiceName>,
@@ -128,13 +131,15 @@ impl Config {
             settings.require(&["CHANDLERY_ADDR", "CHANDLERY_STACK", "CHANDLERY_ENVIRONMENT"])?;
         }
         let address = address.ok_or_else(settings::nothing_set)?;
+        let (region, region_source) = region::find(&settings)?;
         let config = Box::new(Self {
             trust: trust(&settings)?,
             cache: lasting::cache(&settings, token.is_some())?,
             token,
             stack: name(&settings, "CHANDLERY_STACK", StackName::parse)?,
             environment: name(&settings, "CHANDLERY_ENVIRONMENT", EnvironmentName::parse)?,
-            region: name(&settings, "CHANDLERY_REGION", RegionName::parse)?,
+            region,
+            region_source,
             node: settings.parse("CHANDLERY_NODE", node)?,
             service: name(&settings, "CHANDLERY_SERVICE", ServiceName::parse)?,
             secrets_dir: settings

@@ -71,9 +71,16 @@ pub(super) const OPTIONS: [Setting; 35] = [
     setting("--format", "CHANDLERY_LOG_FORMAT", Kind::Value),
 ];
 
-/// Variables with our prefix that are not options here: the token, and what Chandlery's other programs read that may
-/// well be set for a container as a whole.
-const NO_TYPOS: [&str; 4] = ["CHANDLERY_TOKEN", "CHANDLERY_CONFIG", "CHANDLERY_DATA_DIR", "CHANDLERY_FORMAT"];
+/// Variables with our prefix that are not options here: the token, what the machine's region is found by, and what
+/// Chandlery's other programs read that may well be set for a container as a whole.
+const NO_TYPOS: [&str; 6] = [
+    "CHANDLERY_TOKEN",
+    "CHANDLERY_REGION_FILE",
+    "CHANDLERY_METADATA",
+    "CHANDLERY_CONFIG",
+    "CHANDLERY_DATA_DIR",
+    "CHANDLERY_FORMAT",
+];
 
 /// What every variable of ours starts with. None of them reaches the app, the token least of all.
 pub(crate) const PREFIX: &str = "CHANDLERY_";

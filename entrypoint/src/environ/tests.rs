@@ -27,10 +27,11 @@ fn bundle(variables: &[(&str, &[u8])]) -> Bundle {
                 name: VariableName::parse(*name).unwrap(),
                 value: Value::new(*value),
                 secret: true,
-                origin: Origin { layer: Layer::Base, version: 1, template: false },
+                origin: Origin { layer: Layer::Base, version: 1, template: false, reference: false },
             })
             .collect(),
         files: Vec::new(),
+        stale: Vec::new(),
     }
 }
 

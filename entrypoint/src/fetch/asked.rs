@@ -71,3 +71,13 @@ pub(super) fn check(config: &Config, bundle: &Bundle) -> Result<(), Failure> {
         "something between this container and the server, such as a caching proxy, mixes up answers: take it away",
     ))
 }
+
+/// Says whose word the region was that an error may be about, where nobody here named it.
+pub(super) fn where_the_region_is_from(config: &Config, failure: Failure) -> Failure {
+    match (&config.region, &config.region_source) {
+        (Some(region), Some(source)) if matches!(failure.exit, Exit::Refused | Exit::NoBundle) => {
+            failure.with_fault(format!("the region {region} is from {source}; CHANDLERY_REGION says another, or base"))
+        }
+        _ => failure,
+    }
+}

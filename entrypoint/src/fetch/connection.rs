@@ -20,6 +20,8 @@ use crate::{sys, tls};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The same for a connect where the name has more than one address, one of which may be dead.
 const PATIENCE_FOR_ONE: Duration = Duration::from_secs(2);
+/// For what is one hop away, to connect and again to answer.
+const PATIENCE_WHERE_NEAR: Duration = Duration::from_secs(1);
 
 /// How to get to the server; made once, used by each try.
 pub(super) enum Connector<'a> {
@@ -71,6 +73,12 @@ impl<'a> Connector<'a> {
             }
         }
     }
+}
+
+/// A plain connection to a neighbour.
+pub(super) fn near(address: SocketAddr, deadline: Instant) -> io::Result<impl Stream> {
+    let stream = TcpStream::connect_timeout(&address, left(deadline)?.min(PATIENCE_WHERE_NEAR))?;
+    Ok(Socket { stream, limits: Limits { deadline, patience: PATIENCE_WHERE_NEAR } })
 }
 
 fn connect(endpoint: &Endpoint, deadline: Instant, allowed: impl Fn(IpAddr) -> bool) -> io::Result<TcpStream> {

@@ -3,6 +3,7 @@
 mod asked;
 mod connection;
 mod follower;
+mod inquiry;
 mod trust;
 
 use std::hash::{BuildHasher, RandomState};
@@ -18,6 +19,7 @@ use crate::http::{self, Response};
 use crate::tls;
 
 pub(crate) use follower::{Answer, Follower};
+pub(crate) use inquiry::inquire;
 
 use connection::Connector;
 
@@ -72,7 +74,7 @@ pub(crate) fn bundle(config: &Config) -> Result<Fetched, Failure> {
         let begun = Instant::now();
         let seen = match attempt(&connector, &request, config, deadline) {
             Ok(fetched) => return Ok(fetched),
-            Err(Trouble::Final(failure)) => return Err(failure),
+            Err(Trouble::Final(failure)) => return Err(asked::where_the_region_is_from(config, failure)),
             Err(Trouble::Passing(seen)) => seen,
         };
         // A try that the deadline cut short saw nothing; what the one before it saw is what went wrong.

@@ -62,7 +62,7 @@ fn file(name: &str, mode: u32) -> BundleFile {
         gid: None,
         variable: None,
         secret: true,
-        origin: Origin { layer: Layer::Base, version: 1, template: false },
+        origin: Origin { layer: Layer::Base, version: 1, template: false, reference: false },
     }
 }
 

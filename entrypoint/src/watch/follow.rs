@@ -55,7 +55,7 @@ pub(super) fn follow(config: &Config, mut revision: u64, sender: &Sender) {
                 Outcome::New
             }
             Answer::Refused(failure) => {
-                trouble.refused(failure.what());
+                trouble.refused(&failure.line());
                 // A copy must go when the server says no; there is none that could stand in for anything here.
                 let _ = cache::instead(config, failure);
                 Outcome::Refused

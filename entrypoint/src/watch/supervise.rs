@@ -11,6 +11,7 @@ use crate::environ;
 use crate::failure::{say, seconds};
 use crate::fetch::Fetched;
 use crate::files::Sets;
+use crate::report;
 
 /// The app is over, and with it this process: its exit code.
 #[derive(Debug)]
@@ -83,6 +84,7 @@ impl Supervisor<'_> {
     /// Whether a bundle is anything to the app: then it is a set to change to.
     fn consider(&mut self, fetched: Fetched) -> Option<Set> {
         let revision = fetched.bundle.revision;
+        report::stale(&fetched.bundle);
         let set = match environ::build(self.config, &fetched.bundle) {
             Ok(environment) => Set::new(fetched, environment, self.config),
             Err(failure) => {

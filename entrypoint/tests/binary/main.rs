@@ -10,6 +10,7 @@ mod environment;
 mod exec;
 mod fetching;
 mod live;
+mod machine;
 mod placing;
 mod probes;
 mod signals;

@@ -145,7 +145,12 @@ impl Drop for Scratch {
 }
 
 pub(crate) fn origin() -> Origin {
-    Origin { layer: Layer::Overlay(RegionName::parse("eu-west-1").unwrap()), version: 2, template: false }
+    Origin {
+        layer: Layer::Overlay(RegionName::parse("eu-west-1").unwrap()),
+        version: 2,
+        template: false,
+        reference: false,
+    }
 }
 
 pub(crate) fn variable(name: &str, value: &str, secret: bool) -> BundleVariable {
@@ -175,6 +180,7 @@ pub(crate) fn bundle() -> Bundle {
         revision: 42,
         variables: vec![variable("DB_HOST", "db.eu.internal", false), variable("DB_PASSWORD", CANARY, true)],
         files: vec![file("tls_key", &format!("{CANARY}\n"), 0o400)],
+        stale: Vec::new(),
     }
 }
 

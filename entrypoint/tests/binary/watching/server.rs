@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use chandlery_wire::{Code, Problem, Value};
+use chandlery_wire::{Code, Fault, Problem, Value};
 
 use super::watched;
 use crate::support::{Answer, json, problem};
@@ -38,6 +38,8 @@ fn a_server_that_cannot_hold_is_asked_without_the_wish_to_be_held() {
 #[test]
 fn whatever_the_server_answers_the_app_runs_and_the_server_is_not_stormed() {
     let refused = Problem::new(401, "Unauthorized", Code::Unauthenticated, "the token is not good");
+    let unresolved = Problem::new(422, "Unprocessable Content", Code::Unresolvable, "has no bundle: 1 fault")
+        .with_faults(vec![Fault { name: "app.conf".to_owned(), detail: "refers to GONE".to_owned() }]);
     for (answer, about) in [
         (json("500 Internal Server Error", b"oops"), None),
         (Answer::Bytes(b"garbage\r\n\r\n".to_vec()), None),
@@ -48,6 +50,7 @@ fn whatever_the_server_answers_the_app_runs_and_the_server_is_not_stormed() {
             Answer::Bytes(b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n".to_vec()),
             None,
         ),
+        (problem(&unresolved), Some("(app.conf: refers to GONE); the app keeps what it has")),
         (problem(&refused), Some("the token is not good (401); the app keeps what it has")),
         (json("403 Forbidden", b""), Some("the server says no")),
         (json("404 Not Found", b""), Some("the server says no")),
