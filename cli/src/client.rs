@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 mod http;
+pub(crate) mod look;
 pub(crate) mod tls;
 
 use std::fmt::Write as _;

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod audit;
+mod aws;
 mod check;
 mod completions;
 mod copy;
@@ -90,6 +91,8 @@ enum Verb {
     Copy(copy::CopyArgs),
     /// Write many values at once, all or none: dotenv, JSON, YAML, a folder of secret files.
     Import(import::Args),
+    /// Read secrets of AWS Secrets Manager into the store, and write the store's to AWS.
+    Aws(aws::Args),
     /// Write what a service gets in a format that others read.
     Export(export::Args),
     /// Run a command with what a service gets, as its container would.
@@ -97,7 +100,7 @@ enum Verb {
     Run(run::Args),
     /// Say which layer won, what it hid, and what its template used.
     Explain(explain::Args),
-    /// From a compose file to a running stack: import, check, render, up, down, deploy.
+    /// From a compose file to a running stack: import, check, render, up, down, deploy, rollout.
     Stack(stack::Args),
     /// List the stacks, their services, environments and regions.
     Stacks(places::StacksArgs),
@@ -121,7 +124,7 @@ enum Verb {
 
 impl Cli {
     pub(crate) fn execute(mut self, limit: CoreLimit) -> Result<(), Failure> {
-        match &self.verb {
+        match &mut self.verb {
             Verb::Completions(args) => return completions::run(args),
             Verb::Man(args) => return completions::man(args),
             Verb::Doctor(args) => return doctor::run(args, self.flags),
@@ -129,12 +132,13 @@ impl Cli {
             _ => {}
         }
         let mut flags = self.flags;
-        if let Verb::Factor(_) = &self.verb {
-            // There it names files, many of them.
+        // In these it names files, or regions: many of them.
+        if matches!(&self.verb, Verb::Factor(_)) || matches!(&self.verb, Verb::Aws(args) if args.pushes()) {
             flags.region = None;
         }
         let mut context = Context::gather(flags, Surroundings::of_process())?;
-        if matches!(self.verb, Verb::Run(_) | Verb::Export(_) | Verb::Explain(_)) {
+        let here = matches!(self.verb, Verb::Run(_) | Verb::Export(_) | Verb::Explain(_));
+        if here || matches!(&self.verb, Verb::Stack(args) if args.is_here()) {
             context.place_by_machine()?;
         }
         match self.verb {
@@ -156,6 +160,7 @@ impl Cli {
             Verb::Promote(args) => copy::promote(&args, &mut context),
             Verb::Copy(args) => copy::copy(&args, &mut context),
             Verb::Import(args) => import::run(&args, &context),
+            Verb::Aws(args) => aws::run(&args, &context),
             Verb::Export(args) => export::run(&args, &context),
             Verb::Run(args) => run::run(&args, &context, limit),
             Verb::Explain(args) => explain::run(&args, &context),

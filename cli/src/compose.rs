@@ -5,7 +5,6 @@
 
 mod dotenv;
 mod emit;
-mod guess;
 mod interpolate;
 mod load;
 mod merge;

@@ -4,6 +4,7 @@
 //! beats the server that runs on this machine. A token that was stored for one server is never sent to another.
 
 pub(crate) mod credentials;
+pub(crate) mod hosts;
 pub(crate) mod local;
 mod machine;
 pub(crate) mod project;
@@ -109,7 +110,7 @@ impl Context {
     pub(crate) fn place_by_machine(&mut self) -> Result<(), Failure> {
         let auto = match &self.layer {
             None => false,
-            Some(item) if item.value.as_str() == machine::AUTO => true,
+            Some(item) if item.value.as_str() == chandlery_wire::machine::AUTO => true,
             Some(_) => return Ok(()),
         };
         let found = match machine::of_file(&self.surroundings)? {
@@ -311,8 +312,18 @@ impl Context {
         self.layer.as_ref().and_then(|item| item.value.region())
     }
 
+    /// Whether the region was said with this very command, and not by the project or the shell.
+    pub(crate) fn region_is_said(&self) -> bool {
+        self.layer.as_ref().is_some_and(|item| matches!(item.source, Source::Flag(_)))
+    }
+
     pub(crate) fn service(&self) -> Option<&ServiceName> {
         self.service.as_ref().map(|item| &item.value)
+    }
+
+    /// The region and who told it, where that was the machine and nobody who works here.
+    pub(crate) fn region_of_machine(&self) -> Option<&Item<Layer>> {
+        self.layer.as_ref().filter(|item| matches!(item.source, Source::Machine(_) | Source::Metadata(_)))
     }
 
     /// The layer in words, for what was done to it; where it came from if nobody typed it just now.

@@ -16,6 +16,8 @@ pub(crate) enum Exit {
     Invalid = 7,
     NotExecutable = 126,
     CommandNotFound = 127,
+    /// Ctrl-C: 128 and the number of SIGINT.
+    Interrupted = 130,
 }
 
 impl Exit {

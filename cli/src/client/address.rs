@@ -41,12 +41,12 @@ impl std::str::FromStr for Address {
             };
         }
         if let Some(rest) = text.strip_prefix("https://") {
-            let endpoint = endpoint(rest)?;
+            let endpoint = endpoint(rest, DEFAULT_PORT)?;
             let name = ServerName::try_from(endpoint.host.clone());
             return Ok(Self::Tls(endpoint, name.map_err(|_| "the host is neither a DNS name nor an IP address")?));
         }
         if let Some(rest) = text.strip_prefix("http://") {
-            let endpoint = endpoint(rest)?;
+            let endpoint = endpoint(rest, DEFAULT_PORT)?;
             let literal = endpoint.host.parse::<IpAddr>();
             let loopback = endpoint.host == "localhost" || literal.is_ok_and(|address| address.is_loopback());
             let why = "plain http would send secrets over the network in the clear; it is only for this machine";
@@ -56,7 +56,8 @@ impl std::str::FromStr for Address {
     }
 }
 
-fn endpoint(text: &str) -> Result<Endpoint, String> {
+/// `host[:port]`, with the port that is usual there.
+pub(super) fn endpoint(text: &str, usual: u16) -> Result<Endpoint, String> {
     let text = text.strip_suffix('/').unwrap_or(text);
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -70,7 +71,7 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
         return Err("after the scheme come a host, a port and nothing else".into());
     }
     let port = match port {
-        None => DEFAULT_PORT,
+        None => usual,
         Some(port) => {
             let number = port.parse().ok().filter(|number| *number != 0 && port.bytes().all(|c| c.is_ascii_digit()));
             number.ok_or("the port is not a number from 1 to 65535")?

@@ -76,9 +76,9 @@ pub(crate) fn exchange(
 
 /// TLS on a socket. rustls's own `StreamOwned` writes what is left to write before it reads, and so never sees the answer
 /// of a server that has refused a large body and closed: this one just reads.
-struct TlsStream {
-    connection: ClientConnection,
-    stream: TcpStream,
+pub(super) struct TlsStream {
+    pub(super) connection: ClientConnection,
+    pub(super) stream: TcpStream,
 }
 
 impl Read for TlsStream {
@@ -128,7 +128,7 @@ fn connect(endpoint: &Endpoint, only_loopback: bool) -> Result<TcpStream, Broken
     Err(Broken::Connect(last))
 }
 
-fn send_and_read(mut stream: impl Read + Write, head: &[u8], body: &[u8]) -> Result<Reply, Broken> {
+pub(super) fn send_and_read(mut stream: impl Read + Write, head: &[u8], body: &[u8]) -> Result<Reply, Broken> {
     let written = stream.write_all(head).and_then(|()| stream.write_all(body)).and_then(|()| stream.flush());
     let mut reader = Patient { reader: BufReader::new(stream), until: Instant::now() + WHOLE };
     match (written, reply(&mut reader)) {

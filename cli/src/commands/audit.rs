@@ -2,7 +2,7 @@
 
 use chandlery_wire::api::{AuditList, AuditRecord, AuditVerification, Outcome};
 use clap::Subcommand;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil};
 
 use super::token::seconds;
 use super::written::minute;
@@ -113,7 +113,7 @@ pub(crate) fn revision_or_moment(text: &str) -> Result<String, String> {
     if text.parse::<u64>().is_ok() {
         return Ok(text.to_owned());
     }
-    moment(text).map(|time| time.to_string()).map_err(|why| format!("is no revision; {why}"))
+    moment(text).map(|time| time.to_string()).map_err(|why| format!("is no revision, and {why}"))
 }
 
 /// A moment, or how long ago it was.
@@ -122,7 +122,11 @@ fn moment(text: &str) -> Result<Timestamp, String> {
         let ago = SignedDuration::from_secs(i64::try_from(ago).unwrap_or(i64::MAX));
         return Timestamp::now().checked_sub(ago).map_err(|_| "is too long ago".to_owned());
     }
-    text.parse().map_err(|_| "a time is 2h or 7d ago, or 2026-04-11T18:00:00Z".to_owned())
+    let without_zone = text.parse::<civil::DateTime>().is_ok();
+    text.parse().map_err(|_| match without_zone {
+        true => "has no zone: add Z for UTC, or as much as +02:00".to_owned(),
+        false => "is no time: one is 2h or 7d ago, or 2026-04-11T18:00:00Z".to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -134,6 +138,12 @@ mod tests {
         assert_eq!(moment("2026-04-11T18:00:00Z").unwrap().to_string(), "2026-04-11T18:00:00Z");
         let ago = Timestamp::now().duration_since(moment("2h").unwrap()).as_secs();
         assert!((7199..7205).contains(&ago), "{ago}");
-        assert!(moment("yesterday").is_err() && moment("").is_err());
+        assert_eq!(moment("2026-04-11T20:00+02:00").unwrap().to_string(), "2026-04-11T18:00:00Z");
+        for without_zone in ["2026-04-11T18:00:00", "2026-04-11T18:00", "2026-04-11"] {
+            assert!(moment(without_zone).unwrap_err().contains("zone"), "{without_zone}");
+        }
+        for wrong in ["yesterday", "", "2026-13-01T00:00Z"] {
+            assert!(moment(wrong).unwrap_err().contains("2h"), "{wrong}");
+        }
     }
 }

@@ -90,11 +90,12 @@ fn check(args: &Args, context: &Context) -> Result<(), Failure> {
     let unread_days = args.unread.or(rules.unread_days);
     let path = Path::new(&["checks", context.stack()?.as_str(), context.environment()?.as_str()]);
     let place = format!("{}/{}", context.stack()?, context.environment()?);
-    let checked: Checked = context.client()?.post(&path, &Check { declarations, regions, unread_days })?;
+    let check = Check { declarations, regions, unread_days };
+    let checked: Checked = context.client()?.post(&path, &check)?;
     let report = judge(&checked, &rules, args.strict);
     match args.format {
         Kind::Json => output::json(&report)?,
-        Kind::Junit => output::text(&junit::write(&report, &place))?,
+        Kind::Junit => output::text(&junit::write(&report, &check.declarations, &place))?,
         Kind::Table => output::text(&table(&report))?,
     }
     if let Some(since) = report.reads_known_since {

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 
+use chandlery_wire::Grant;
 use chandlery_wire::api::{Cell, Compare, Comparison, Difference, Place, Side};
+use unicode_width::UnicodeWidthStr;
 
 use super::attributes::delivery_in_words;
 use super::audit::revision_or_moment;
-use super::matrix::in_full;
+use super::matrix::{in_full, mark};
 use crate::client::Path;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::formats;
 use crate::input;
-use crate::output::table::Table;
+use crate::output::table::{Table, one_line, terminal_width};
 use crate::output::{self, FormatArg};
 
 #[derive(Debug, clap::Args)]
@@ -41,6 +43,9 @@ pub(crate) struct Args {
     format: FormatArg,
 }
 
+/// A side is shown in so many columns at least: a mark fits.
+const NARROWEST_SIDE: usize = 12;
+
 /// One side, as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Operand {
@@ -58,7 +63,10 @@ fn compare(args: &Args, context: &Context) -> Result<(), Failure> {
     let path = Path::new(&["comparisons", context.stack()?.as_str(), context.environment()?.as_str()]);
     let compare = Compare { left, right, service: context.service().cloned(), reveal: args.reveal };
     let comparison: Comparison = context.client()?.post(&path, &compare)?;
-    args.format.print(&comparison, table)?;
+    args.format.print(&comparison, |comparison| table(comparison, terminal_width()))?;
+    if comparison.partial {
+        output::note("note: this token may not read everything there; what it may not read is not compared");
+    }
     if comparison.differences.is_empty() {
         output::note(&format!("no difference; {} are the same", comparison.same));
         return Ok(());
@@ -125,51 +133,56 @@ fn side(operand: Operand, context: &Context) -> Result<Side, Failure> {
     Ok(Side::Values(reading.items.into_iter().map(|item| (item.name, item.value)).collect::<BTreeMap<_, _>>()))
 }
 
-fn table(comparison: &Comparison) -> String {
-    if comparison.differences.is_empty() {
+fn table(comparison: &Comparison, fit: Option<usize>) -> String {
+    let differences = &comparison.differences;
+    if differences.is_empty() {
         return String::new();
     }
-    let by_layer = comparison.differences.iter().any(|difference| difference.layer.is_some());
-    let by_grant = comparison
-        .differences
-        .iter()
-        .any(|one| one.grant.as_ref().is_some_and(|grant| *grant != chandlery_wire::Grant::All));
-    let mut header = vec!["", "NAME", "LEFT", "RIGHT"];
-    if by_grant {
-        header.insert(2, "FOR");
-    }
-    if by_layer {
-        header.insert(2, "LAYER");
-    }
+    let by_layer = differences.iter().any(|one| one.layer.is_some());
+    let by_grant = differences.iter().any(|one| one.grant.as_ref().is_some_and(|grant| *grant != Grant::All));
+    let mut header = vec!["", "NAME"];
+    header.extend(by_layer.then_some("LAYER"));
+    header.extend(by_grant.then_some("FOR"));
+    header.extend(["LEFT", "RIGHT"]);
+    let before: Vec<Vec<String>> = differences.iter().map(|one| about(one, by_layer, by_grant)).collect();
+    let room = fit.map(|fit| room(fit, &before));
     let mut table = Table::new(&header);
-    for difference in &comparison.differences {
-        let Difference { layer, name, grant, left, right } = difference;
-        let sign = match (left, right) {
-            (Some(_), None) => "-",
-            (None, _) => "+",
-            _ => "~",
-        };
-        let (left, right) = shown(left.as_ref(), right.as_ref());
-        let mut cells = vec![sign.to_owned(), name.to_string(), left, right];
-        if by_grant {
-            cells.insert(2, grant.as_ref().map_or_else(String::new, ToString::to_string));
-        }
-        if by_layer {
-            cells.insert(2, layer.as_ref().map_or_else(String::new, ToString::to_string));
-        }
+    for (mut cells, difference) in before.into_iter().zip(differences) {
+        cells.extend(sides(difference, room));
         table.row(cells);
     }
-    table.for_stdout()
+    table.layout(fit)
 }
 
-/// Both sides; and what differs beside the value, where that is the same.
-fn shown(left: Option<&Cell>, right: Option<&Cell>) -> (String, String) {
-    let (Some(one), Some(other)) = (left, right) else {
-        let text = |cell: Option<&Cell>| cell.map_or_else(String::new, in_full);
-        return (text(left), text(right));
+/// What differs, and where; how is in the two cells that follow.
+fn about(difference: &Difference, by_layer: bool, by_grant: bool) -> Vec<String> {
+    let Difference { layer, name, grant, left, right } = difference;
+    let sign = match (left, right) {
+        (Some(_), None) => "-",
+        (None, _) => "+",
+        _ => "~",
     };
-    let text = |cell: &Cell| {
-        let mut text = in_full(cell);
+    let mut cells = vec![sign.to_owned(), name.to_string()];
+    cells.extend(by_layer.then(|| layer.as_ref().map_or_else(String::new, ToString::to_string)));
+    cells.extend(by_grant.then(|| grant.as_ref().map_or_else(String::new, ToString::to_string)));
+    cells
+}
+
+/// What is left for each side in a line of this width.
+fn room(fit: usize, before: &[Vec<String>]) -> usize {
+    let columns = before.first().map_or(0, Vec::len);
+    let widest = |column: usize| before.iter().map(|cells| cells[column].width()).max().unwrap_or(0);
+    let taken: usize = (0..columns).map(widest).sum();
+    (fit.saturating_sub(taken + 2 * (columns + 1)) / 2).max(NARROWEST_SIDE)
+}
+
+/// Both sides; and what differs beside the value, where that is the same. A value that does not fit is shown by what stands
+/// for it, for two values that are cut look the same.
+fn sides(difference: &Difference, room: Option<usize>) -> [String; 2] {
+    let (left, right) = (difference.left.as_ref(), difference.right.as_ref());
+    let beside = |cell: &Cell| {
+        let mut text = String::new();
+        let (Some(one), Some(other)) = (left, right) else { return text };
         if one.deliver != other.deliver {
             text.push_str(&format!(" as {}", delivery_in_words(&cell.deliver)));
         }
@@ -178,7 +191,12 @@ fn shown(left: Option<&Cell>, right: Option<&Cell>) -> (String, String) {
         }
         text
     };
-    (text(one), text(other))
+    let text = |cell: &Cell| {
+        let (full, beside) = (in_full(cell), beside(cell));
+        let fits = room.is_none_or(|room| one_line(&full).width() + beside.width() <= room);
+        if fits { format!("{full}{beside}") } else { format!("{}{beside}", mark(cell)) }
+    };
+    [left, right].map(|cell| cell.map_or_else(String::new, text))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use chandlery_wire::EntryName;
-use chandlery_wire::api::{EntryInfo, Explanation, Reference, State};
+use chandlery_wire::api::{EntryInfo, Explanation, Outside, Reference, State};
 
 use super::attributes::delivery_in_words;
 use super::written::minute;
@@ -32,6 +32,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
         tree(&format!("{} for {service}{region} ({stack}/{environment})", explanation.name), explanation)
     })?;
     let faulty: Vec<String> = explanation.references.iter().filter_map(fault).collect();
+    if let Some(Outside { fault: Some(fault), stale: false, .. }) = &explanation.outside {
+        let failure =
+            Failure::new(Exit::Invalid, "the reference cannot be read", "see to what is named, then ask again");
+        return Err(failure.with_faults(vec![format!("{} {fault}", explanation.name)]));
+    }
     if faulty.is_empty() {
         return Ok(());
     }
@@ -45,10 +50,10 @@ fn fault(reference: &Reference) -> Option<String> {
 
 fn tree(title: &str, explanation: &Explanation) -> String {
     let mut text = format!("{title}\n");
-    let Explanation { winner, hidden, references, .. } = explanation;
+    let Explanation { winner, hidden, references, outside, .. } = explanation;
     let verdict = if winner.state == State::Removed { "takes it away:" } else { "wins:" };
     let _ = writeln!(text, "└─ {} {verdict} {}", winner.layer, in_words(winner));
-    let count = hidden.len() + references.len();
+    let count = hidden.len() + references.len() + usize::from(outside.is_some());
     let mut branch = (1..=count).map(|n| if n == count { "   └─" } else { "   ├─" });
     for entry in hidden {
         let _ = writeln!(text, "{} hides {}: {}", branch.next().unwrap_or_default(), entry.layer, in_words(entry));
@@ -63,12 +68,28 @@ fn tree(title: &str, explanation: &Explanation) -> String {
         let name = format!("${{{}}}", reference.text);
         let _ = writeln!(text, "{} uses {name:widest$}  {target}", branch.next().unwrap_or_default());
     }
+    if let Some(outside) = outside {
+        let _ = writeln!(text, "{} {}", branch.next().unwrap_or_default(), outside_in_words(outside));
+    }
     text
+}
+
+fn outside_in_words(Outside { fetched, stale, fault }: &Outside) -> String {
+    match (fetched, fault) {
+        (Some(when), Some(why)) if *stale => format!("may be old: read {}; {why}", minute(when)),
+        (_, Some(why)) => format!("FAULT: {why}"),
+        (Some(when), None) => format!("read {}", minute(when)),
+        (None, None) => "not read".to_owned(),
+    }
 }
 
 fn in_words(entry: &EntryInfo) -> String {
     let secret = if entry.secret { "secret" } else { "plain" };
-    let kind = if entry.template { "template" } else { "literal" };
+    let kind = match &entry.reference {
+        Some(reference) => format!("reference to {reference}"),
+        None if entry.template => "template".to_owned(),
+        None => "literal".to_owned(),
+    };
     let (grant, deliver) = (&entry.grant, delivery_in_words(&entry.deliver));
     let (when, who) = (minute(&entry.created), &entry.author);
     format!("version {}, {secret} {kind} for {grant}, as {deliver}, {when} by {who}", entry.version)
@@ -90,6 +111,7 @@ mod tests {
             state: State::Live,
             secret: true,
             template: true,
+            reference: None,
             deliver: Delivery::Variable,
             size: 3,
             created: "2026-04-11T18:11:57Z".to_owned(),
@@ -106,11 +128,31 @@ mod tests {
             winner: info("sfo3"),
             hidden: vec![info("base")],
             references: vec![reference("DB", None), reference("GONE", Some("is not set"))],
+            outside: None,
         };
         let words = "version 2, secret template for all, as variable, 2026-04-11 18:11Z by tok_a";
         let expected = format!(
             "title\n└─ sfo3 wins: {words}\n   ├─ hides base: {words}\n   ├─ uses ${{DB}}    base: {words}\n   └─ uses ${{GONE}}  FAULT: is not set\n"
         );
         assert_eq!(tree("title", &explanation), expected);
+        let outside = |fetched: Option<&str>, stale: bool, fault: Option<&str>| {
+            let outside = Outside { fetched: fetched.map(str::to_owned), stale, fault: fault.map(str::to_owned) };
+            let winner = EntryInfo { reference: Some("file:/x".to_owned()), template: false, ..info("sfo3") };
+            let (hidden, references) = (Vec::new(), Vec::new());
+            let explanation = Explanation {
+                winner,
+                hidden,
+                references,
+                outside: Some(outside),
+                name: EntryName::parse("A").unwrap(),
+            };
+            tree("title", &explanation)
+        };
+        let time = "2026-04-11T18:11:57Z";
+        let text = outside(Some(time), true, Some("it is away"));
+        assert!(text.contains("secret reference to file:/x for all"), "{text}");
+        assert!(text.ends_with("   └─ may be old: read 2026-04-11 18:11Z; it is away\n"), "{text}");
+        assert!(outside(Some(time), false, None).ends_with("   └─ read 2026-04-11 18:11Z\n"));
+        assert!(outside(None, false, Some("no")).ends_with("   └─ FAULT: no\n"));
     }
 }

@@ -55,7 +55,25 @@ pub(crate) struct Args {
 pub(crate) fn bundle(context: &Context, at: Option<&String>) -> Result<Bundle, Failure> {
     let mut segments = vec!["bundles", context.stack()?.as_str(), context.environment()?.as_str()];
     segments.extend(context.region().map(AsRef::<str>::as_ref));
-    context.client()?.get(&Path::new(&segments).query("service", context.service()).query("at", at))
+    let path = Path::new(&segments).query("service", context.service()).query("at", at);
+    let bundle: Bundle = context.client()?.get(&path)?;
+    bundle.stale.iter().for_each(|stale| output::note(&format!("warning: {stale}")));
+    if at.is_some() {
+        note_references(&bundle);
+    }
+    Ok(bundle)
+}
+
+/// What an outside source said then, nobody has kept.
+fn note_references(bundle: &Bundle) {
+    let variables = bundle.variables.iter().map(|variable| (variable.name.as_str(), &variable.origin));
+    let files = bundle.files.iter().map(|file| (file.name.as_str(), &file.origin));
+    let names: Vec<&str> =
+        variables.chain(files).filter(|(_, origin)| origin.reference).map(|(name, _)| name).collect();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        output::note(&format!("note: kept outside, and read as it is now, whatever it was then: {names}"));
+    }
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {

@@ -95,7 +95,7 @@ fn read(file: &Path, faults: &mut Vec<String>) -> Result<Vec<CopiedEntry>, Failu
     Ok(reading.items.into_iter().map(|item| CopiedEntry { name: item.name, value: item.value }).collect())
 }
 
-fn summary(factored: &Factored) -> String {
+pub(super) fn summary(factored: &Factored) -> String {
     let Factored { values, base, overrides, removals, ties, kept, .. } = factored;
     let removed = if *removals == 0 { String::new() } else { format!(" + {}", counted(*removals, "removal")) };
     let mut text =

@@ -50,7 +50,11 @@ fn as_written(args: &Args, context: &Context) -> Result<(), Failure> {
         )),
         _ => failure,
     })?;
-    let secret = entry.info.secret;
+    // What a reference says is no secret; what it leads to is.
+    let secret = entry.info.secret && entry.info.reference.is_none();
+    if entry.info.reference.is_some() {
+        output::note("note: it is kept outside, and this says where; --resolved shows the value");
+    }
     show(args, secret, entry.value.clone(), |value| {
         if secret {
             entry.value = value;

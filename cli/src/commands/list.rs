@@ -51,6 +51,7 @@ pub(crate) fn shown(entry: &EntryInfo) -> String {
         (_, State::Removed) => return "(removed here)".to_owned(),
         (_, State::Destroyed) => return "(destroyed)".to_owned(),
         (_, State::Deleted) => return "(deleted)".to_owned(),
+        _ if entry.reference.is_some() => return format!("→ {}", entry.reference.as_deref().unwrap_or_default()),
         (Some(value), _) if !entry.secret => value,
         _ => return if entry.template { format!("{MASK} template") } else { MASK.to_owned() },
     };

@@ -26,7 +26,9 @@ enum Kind {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 In a region's column `·` is what the base has, `×` is removed there, `-` is not there at all; anything else is the region's own.
-#2k9xw stands for a value: the same one everywhere in this table is the same value, another one is another.
+#2k9xw stands for a value: the same one everywhere in this table is the same value, another one is another. $ is before a
+template, → before a reference to an outside source. A value that looks like one of these signs is in quotes. In CSV, an
+apostrophe stands before what a spreadsheet would take for a formula; programs that want values as they are take --format json.
 
 Examples:
   chandlery matrix --only-different
@@ -55,6 +57,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let all = matrix.rows.len();
     if args.only_different {
         matrix.rows.retain(|row| row.differs);
+    }
+    if matrix.partial {
+        output::note("note: this token may not read everything here; what it may not read is not in the matrix");
     }
     match args.format {
         Kind::Json => return output::json(&matrix),
@@ -85,7 +90,13 @@ fn title(row: &MatrixRow) -> String {
 
 /// What stands for the value in a narrow column.
 pub(crate) fn mark(cell: &Cell) -> String {
-    let template = if cell.template { "$" } else { "" };
+    let template = if cell.template {
+        "$"
+    } else if cell.reference {
+        "→"
+    } else {
+        ""
+    };
     match (&cell.fingerprint, cell.state) {
         (_, State::Removed) => "×".to_owned(),
         (_, State::Destroyed) => "†".to_owned(),
@@ -94,18 +105,59 @@ pub(crate) fn mark(cell: &Cell) -> String {
     }
 }
 
-/// The value where it is known, and text; else what stands for it.
+/// The value where it is known, and text; else what stands for it. One that could be taken for a sign is in quotes.
 pub(crate) fn in_full(cell: &Cell) -> String {
     let text = cell.value.as_ref().and_then(|value| std::str::from_utf8(value.expose_secret()).ok());
     match text {
-        Some("") => "\"\"".to_owned(),
         Some(text) if cell.template => format!("$ {text}"),
+        Some(text) if cell.reference => format!("→ {text}"),
+        Some(text) if is_like_a_sign(text) => format!("\"{text}\""),
         Some(text) => text.to_owned(),
         None => mark(cell),
     }
 }
 
+/// Whether the text says something else in a cell than that it is the value: also one that says so in quotes already.
+fn is_like_a_sign(text: &str) -> bool {
+    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    matches!(text, "" | "·" | "×" | "†" | "-" | MASK)
+        || text.starts_with(['#', ' '])
+        || text.ends_with(' ')
+        || text.starts_with("$#")
+        || text.starts_with("$ ")
+        || text.starts_with('→')
+        || quoted.is_some_and(is_like_a_sign)
+}
+
 /// What a region has where its overlay says nothing.
 fn inherited(row: &MatrixRow) -> &'static str {
     if row.base.is_some() { "·" } else { "-" }
+}
+
+#[cfg(test)]
+mod tests {
+    use chandlery_wire::{Delivery, Value};
+
+    use super::*;
+
+    fn cell(value: &str, template: bool) -> Cell {
+        let (deliver, fingerprint) = (Delivery::Variable, Some("2k9xw".to_owned()));
+        let reference = false;
+        let (secret, size, value) = (false, value.len() as u64, Some(Value::new(value)));
+        Cell { version: 1, state: State::Live, secret, template, reference, deliver, size, fingerprint, value }
+    }
+
+    #[test]
+    fn a_value_is_never_taken_for_a_sign() {
+        for sign in ["", "·", "×", "-", "#2k9xw", "$#2k9xw", "$ ${A}", "→ aws:x", MASK, " a", "\"\"", "\"-\""] {
+            assert_eq!(in_full(&cell(sign, false)), format!("\"{sign}\""));
+        }
+        for plain in ["--", "a", "-5", "\"a\"", "\"", "$5", "a # b"] {
+            assert_eq!(in_full(&cell(plain, false)), plain);
+        }
+        assert_eq!(in_full(&cell("${A}", true)), "$ ${A}");
+        assert_eq!(in_full(&Cell { reference: true, ..cell("aws:x", false) }), "→ aws:x");
+        assert_eq!(in_full(&Cell { value: None, ..cell("x", true) }), "$#2k9xw");
+        assert_eq!(in_full(&Cell { value: Some(Value::new([0xff])), ..cell("x", false) }), "#2k9xw");
+    }
 }

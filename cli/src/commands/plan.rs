@@ -29,6 +29,11 @@ pub(crate) struct Consent {
 /// An answer that tells of changes.
 pub(crate) trait Planned {
     fn changed(&self) -> &Changed;
+
+    /// The changes, for people.
+    fn text(&self) -> String {
+        text(self.changed())
+    }
 }
 
 impl Planned for Changed {
@@ -59,7 +64,7 @@ impl Consent {
         if self.dry_run || changes_nothing(plan.changed()) {
             return self.report(context, &plan, show);
         }
-        output::note(format!("{}{}", show(&plan), text(plan.changed())).trim_end());
+        output::note(format!("{}{}", show(&plan), plan.text()).trim_end());
         if !confirmed(plan.changed())? {
             output::note("nothing was changed");
             return Ok(());
@@ -77,7 +82,7 @@ impl Consent {
         if self.format.format == Format::Json {
             output::json(done)?;
         } else if self.yes || self.dry_run || changes_nothing(done.changed()) {
-            output::text(&format!("{}{}", show(done), text(done.changed())))?;
+            output::text(&format!("{}{}", show(done), done.text()))?;
         }
         let Changed { dry_run, entries, declared, unchanged, revision, .. } = done.changed();
         let place = format!("{}/{}", context.stack()?, context.environment()?);
@@ -91,6 +96,11 @@ impl Consent {
             }
             (false, false) => format!("changed {count} in {place}, {unchanged} unchanged; revision {revision}"),
         });
+        // With a region in the context, going back would be going back in that region alone.
+        if !changes_nothing(done.changed()) && !dry_run && count > 0 && context.layer.is_none() {
+            let (environment, before) = (context.environment()?, revision.saturating_sub(1));
+            output::note(&format!("to undo it: chandlery rollback -e {environment} --to @{before}"));
+        }
         Ok(())
     }
 }

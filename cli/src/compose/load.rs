@@ -1,17 +1,17 @@
 //! From files to a [`Project`]: parse, interpolate, resolve `extends`, merge, and read the services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use chandlery_wire::Value;
+use chandlery_wire::{Value, guess};
 
 use super::interpolate::{self, Lookup, Met, Use};
 use super::service::Service;
 use super::sources::Source;
 use super::variables::{Given, Reader};
 use super::yaml::{self, Kind, Mark, Node};
-use super::{Fault, Place, Project, World, dotenv, guess, merge};
+use super::{Fault, Place, Project, World, dotenv, merge};
 
 /// Which files, and where they belong.
 #[derive(Debug, Default)]
@@ -251,7 +251,10 @@ impl Loader<'_> {
         }
         let text = |key: &str| tree.get(key).and_then(Node::as_str).map(str::to_owned);
         let (version, name) = (text("version"), text("name"));
-        let Self { uses, notes, .. } = self;
+        let Self { uses, mut notes, .. } = self;
+        // An anchor's line is read for each service that has it.
+        let mut told = BTreeSet::new();
+        notes.retain(|note| told.insert(note.clone()));
         Ok(Project { version, name, folder, services, secrets, configs, tree, dotenv, uses, notes, left })
     }
 }

@@ -56,7 +56,10 @@ fn normalise_key(key: &str, value: &mut Node, faults: &mut Vec<Fault>) {
                     pairs.retain(|(known, _)| *known != name);
                     pairs.push((name, node));
                 }
-                None => faults.push(Fault::new(&item.at, format!("an item of {key} is no text"))),
+                None => {
+                    let what = format!("an item of {key} is no text; in a list it is NAME=value, without a blank");
+                    faults.push(Fault::new(&item.at, what));
+                }
             }
         }
         value.kind = Kind::Map(pairs);

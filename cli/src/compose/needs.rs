@@ -23,11 +23,11 @@ impl Lack {
     }
 }
 
-/// Everything that the service would lack with this bundle.
-pub(crate) fn lacks(project: &Project, service: &Service, bundle: &Bundle) -> Vec<Lack> {
+/// Everything that the service would lack with this bundle. The `optional` variables may be missing, as compose lets them.
+pub(crate) fn lacks(project: &Project, service: &Service, bundle: &Bundle, optional: &[String]) -> Vec<Lack> {
     let mut lacks = Vec::new();
     files(service, bundle, &mut lacks);
-    variables(service, bundle, &mut lacks);
+    variables(service, bundle, optional, &mut lacks);
     refused(service, bundle, &mut lacks);
     lacks.extend(by_compose(project, service));
     lacks.sort();
@@ -63,8 +63,8 @@ fn files(service: &Service, bundle: &Bundle, lacks: &mut Vec<Lack>) {
     }
 }
 
-fn variables(service: &Service, bundle: &Bundle, lacks: &mut Vec<Lack>) {
-    for variable in &service.variables {
+fn variables(service: &Service, bundle: &Bundle, optional: &[String], lacks: &mut Vec<Lack>) {
+    for variable in service.variables.iter().filter(|variable| !optional.contains(&variable.name)) {
         let Some(why) = variable.lacks() else { continue };
         let stored = bundle.variables.iter().find(|stored| stored.name.as_str() == variable.name);
         let path =
@@ -137,11 +137,12 @@ mod tests {
             "files": files.iter().map(|(name, value)| serde_json::json!({"name": name, "value": value, "mode": "0400", "secret": true, "origin": origin})).collect::<Vec<_>>(),
         });
         let bundle: Bundle = serde_json::from_value(bundle).unwrap();
-        lacks(&project, &project.services[0], &bundle).into_iter().map(|lack| lack.name).collect()
+        let optional = ["MAY_BE".to_owned()];
+        lacks(&project, &project.services[0], &bundle, &optional).into_iter().map(|lack| lack.name).collect()
     }
 
     const FILE: &str = "services:\n  a:\n    image: x:${TAG:?}\n    environment:\n      GIVEN: x\n      EMPTY: \"\"\n      UNSET: ${UNSET}\n      \
-                        NEEDED: ${OTHER:?}\n      PASSED:\n      KEY_FILE: /run/secrets/key\n      PW_FILE: /run/secrets/pw\n    secrets: [pw]\n\
+                        NEEDED: ${OTHER:?}\n      PASSED:\n      MAY_BE:\n      KEY_FILE: /run/secrets/key\n      PW_FILE: /run/secrets/pw\n    secrets: [pw]\n\
                         secrets: {pw: {external: true}}\n";
 
     #[test]

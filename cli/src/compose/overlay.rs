@@ -23,7 +23,7 @@ pub(crate) const SOCKET_FOLDER: &str = "/run/chandlery/server";
 /// Stands for a variable that compose requires and the store gives. No container gets to see it.
 pub(crate) const PLACEHOLDER: &str = "given-by-chandlery";
 /// Says what the service was last given, so that `up` makes the container anew when it changes.
-const LABEL: &str = "chandlery.supplies";
+pub(crate) const LABEL: &str = "chandlery.supplies";
 
 /// What runs the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub(crate) struct Common {
     pub(crate) authority: Option<(PathBuf, String)>,
     /// The folder of the server's socket.
     pub(crate) socket_folder: Option<PathBuf>,
+    /// The project's folder, absolute: a whole file may be written anywhere, and its paths have to stay what they are.
+    pub(crate) folder: PathBuf,
 }
 
 /// The file's tree.
@@ -123,7 +125,8 @@ pub(crate) struct Replaced<'a> {
 }
 
 /// What becomes of the file's own values. Where the store's is secret, nothing is left, so that `docker inspect` shows none;
-/// else it is the store's, so that health checks see it as well; unless that is another one in each region.
+/// else it is the store's, so that health checks see it as well; unless that is another one in each region, or the container
+/// follows the store by itself and would only be made anew for it.
 pub(crate) fn replaced<'a>(service: &'a Service, bundles: &'a [Bundle]) -> Vec<Replaced<'a>> {
     let mut found = Vec::new();
     for name in service.variables.iter().map(|variable| variable.name.as_str()) {
@@ -131,7 +134,9 @@ pub(crate) fn replaced<'a>(service: &'a Service, bundles: &'a [Bundle]) -> Vec<R
         let stored: Vec<&BundleVariable> = bundles.iter().filter_map(of).collect();
         let Some(first) = stored.first() else { continue };
         let secret = stored.iter().any(|variable| variable.secret);
-        let alike = stored.len() == bundles.len() && stored.iter().all(|variable| variable.value == first.value);
+        let alike = !service.watches()
+            && stored.len() == bundles.len()
+            && stored.iter().all(|variable| variable.value == first.value);
         let text = std::str::from_utf8(first.value.expose_secret()).ok().filter(|_| alike);
         found.push(Replaced { name, secret, text: if secret { Some("") } else { text } });
     }
@@ -169,8 +174,13 @@ fn mentions(text: &str, name: &str) -> bool {
     })
 }
 
+/// What the label says: a container that follows the store by itself is not made anew for a value.
+pub(crate) fn supplies_label(supply: &Supply<'_>) -> String {
+    if supply.service.watches() { "followed".to_owned() } else { fingerprint(&supply.bundles) }
+}
+
 /// What a container would be made anew for: which version of which layer each value is. It tells nothing of the values.
-fn fingerprint(bundles: &[Bundle]) -> String {
+pub(crate) fn fingerprint(bundles: &[Bundle]) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     for bundle in bundles {
         let variables = bundle.variables.iter().map(|variable| (variable.name.as_str(), &variable.origin));
@@ -239,7 +249,7 @@ impl Writer<'_> {
         let mut environment = self.map(Vec::new());
         self.put_environment(&mut environment, supply);
         node.put("environment", environment);
-        node.put("labels", self.map(vec![(LABEL, self.text(fingerprint(&supply.bundles)))]));
+        node.put("labels", self.map(vec![(LABEL, self.text(supplies_label(supply)))]));
         let binds = self.binds(supply).into_iter().map(|(host, target)| format!("{}:{target}:ro", host.display()));
         node.put("volumes", self.texts(binds));
         if !self.has_memory(supply) {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chandlery_wire::dangerous::is_dangerous;
+use chandlery_wire::guess::{is_address, secret_by_name, why_secret};
 use chandlery_wire::{Delivery, EntryName, FileAttributes, Grant, MAX_VALUE_BYTES, Mode, ServiceName, Value};
 
-use super::guess::{secret_by_name, why_secret};
 use super::service::Mounted;
 use super::sources::{Origin, Source};
 use super::variables::Given;
@@ -16,6 +16,8 @@ use super::{Project, Service, World};
 pub(crate) struct Wishes {
     pub(crate) secret: BTreeSet<String>,
     pub(crate) plain: BTreeSet<String>,
+    /// Services that are not looked at.
+    pub(crate) except: BTreeSet<String>,
     /// Keep the newline at the end of a secret's file.
     pub(crate) no_trim: bool,
 }
@@ -61,13 +63,16 @@ fn grant(services: &BTreeSet<ServiceName>) -> Grant {
 impl Plan {
     pub(crate) fn of(project: &Project, world: &World<'_>, wishes: &Wishes) -> Self {
         let mut plan = Self { left: project.left.clone(), notes: project.notes.clone(), ..Self::default() };
-        for service in &project.services {
+        for service in project.services.iter().filter(|service| !wishes.except.contains(&service.name)) {
             match ServiceName::parse(service.name.as_str()) {
                 Ok(name) => {
                     plan.service(project, world, wishes, service, &name);
                     plan.services.push(name);
                 }
-                Err(error) => plan.faults.push(format!("{}: {}: {error}", service.at, service.name)),
+                Err(error) => plan.faults.push(format!(
+                    "{}: {}: {error}; --except {} leaves the service out",
+                    service.at, service.name, service.name
+                )),
             }
         }
         plan.check_wishes(wishes);
@@ -107,7 +112,7 @@ impl Plan {
                     let why = why.unwrap_or_default();
                     // An address is as secret as the password that is to come into it.
                     let names = variable.uses.iter().map(|used| &used.name).chain([&variable.name]);
-                    let named = names.into_iter().any(|name| secret_by_name(name).is_some());
+                    let named = names.into_iter().any(|name| secret_by_name(name).is_some() || is_address(name));
                     let plain = !named && !wishes.secret.contains(&variable.name);
                     let flags = if plain { " --plain" } else { "" };
                     self.lack(entry, name, why, |name, grant| format!("chandlery set {name}{flags} --for {grant}"));
@@ -134,7 +139,15 @@ impl Plan {
         for mounted in &service.configs {
             let source = &project.configs[&mounted.source];
             let base = mounted.target.rsplit('/').next().unwrap_or_default();
-            if mounted.name_in_secrets().is_none() {
+            let elsewhere = mounted.name_in_secrets().is_none();
+            if elsewhere && matches!(source.origin, Origin::External(_)) {
+                self.left.push(format!(
+                    "{}: {name} wants the config {} at {}; Swarm has it and mounts it, so nothing is to be done",
+                    mounted.at, mounted.source, mounted.target
+                ));
+                continue;
+            }
+            if elsewhere {
                 self.left.push(format!(
                     "{}: {name} wants the config {} at {}; it is imported as a file for {}/{base}, and compose goes on mounting its own",
                     mounted.at,

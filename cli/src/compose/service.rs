@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use chandlery_wire::guess;
+
 use super::Fault;
 use super::Place;
-use super::guess;
 use super::merge::container_path;
 use super::variables::{Reader, Variable};
 use super::words;
@@ -132,6 +133,13 @@ impl Service {
 
     pub(crate) fn variable(&self, name: &str) -> Option<&Variable> {
         self.variables.iter().find(|variable| variable.name == name)
+    }
+
+    /// Whether the container takes up changes by itself: the file tells the entrypoint to watch, by the entrypoint's own
+    /// variable, read as the entrypoint reads it.
+    pub(crate) fn watches(&self) -> bool {
+        let said = self.variable("CHANDLERY_WATCH").and_then(Variable::text);
+        said.is_some_and(|text| matches!(text, "1" | "true" | "yes" | "on"))
     }
 }
 

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use chandlery_wire::guess;
 use proptest::prelude::*;
 use zeroize::Zeroizing;
 

@@ -213,7 +213,11 @@ pub(crate) fn read(text: &str, file: &Rc<str>) -> Result<Node, Vec<Fault>> {
     match reader.document() {
         Ok(node) if reader.faults.is_empty() => Ok(node),
         Ok(_) => Err(reader.faults),
-        Err(fault) => {
+        Err(mut fault) => {
+            let line = text.lines().nth(fault.at.line.saturating_sub(1)).unwrap_or_default();
+            if line.trim_start_matches(' ').starts_with('\t') {
+                fault.what.push_str("; a tab does not indent, blanks do");
+            }
             reader.faults.push(fault);
             Err(reader.faults)
         }

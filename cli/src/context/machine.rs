@@ -7,16 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chandlery_wire::RegionName;
+use chandlery_wire::machine::{Inquiry, METADATA, REGION_FILE, Told, metadata_address};
 
 use super::source::{Item, Source, Surroundings};
 use crate::failure::{Exit, Failure};
 
-/// What stands for "find it out": `--region auto`, `CHANDLERY_REGION=auto`.
-pub(super) const AUTO: &str = "auto";
-
-const FILE: &str = "/etc/chandlery/region";
-/// The address is the same in every cloud: link-local (RFC 3927), answered by the machine's own host.
-const ENDPOINT: &str = "http://169.254.169.254";
 /// For each step. The service is one hop away; where there is none, nobody is to wait for it.
 const PATIENCE: Duration = Duration::from_secs(1);
 const MOST_BYTES: u64 = 16 * 1024;
@@ -25,7 +20,7 @@ const MOST_BYTES: u64 = 16 * 1024;
 pub(super) fn of_file(surroundings: &Surroundings) -> Result<Option<Item<RegionName>>, Failure> {
     let path = surroundings.path("CHANDLERY_REGION_FILE");
     let named = path.is_some();
-    let path = path.unwrap_or_else(|| PathBuf::from(FILE));
+    let path = path.unwrap_or_else(|| PathBuf::from(REGION_FILE));
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound && !named => return Ok(None),
@@ -42,60 +37,37 @@ pub(super) fn of_file(surroundings: &Surroundings) -> Result<Option<Item<RegionN
 
 /// What the cloud says. It is only asked when somebody wants it to be: a container must not talk to that address unasked.
 pub(super) fn of_cloud(surroundings: &Surroundings) -> Result<Item<RegionName>, Failure> {
-    let endpoint = surroundings.text("CHANDLERY_METADATA")?.unwrap_or_else(|| ENDPOINT.to_owned());
-    let address = address(&endpoint)?;
-    let found = ask_ec2(address).and_then(|found| match found {
-        Some(region) => Ok(Some((region, "EC2's metadata service"))),
-        None => Ok(ask_digital_ocean(address)?.map(|region| (region, "DigitalOcean's metadata service"))),
-    });
-    let missing = |why: String| {
-        let hint = "say the region with --region or CHANDLERY_REGION, or write it into /etc/chandlery/region";
-        Failure::new(
-            Exit::NotFound,
-            format!("the cloud's metadata service at {endpoint} does not tell the region: {why}"),
-            hint,
-        )
-    };
-    let (text, service) = found
-        .map_err(|error| missing(error.to_string()))?
-        .ok_or_else(|| missing("it is neither EC2's nor DigitalOcean's".to_owned()))?;
-    let region = RegionName::parse(text.trim()).map_err(|error| missing(error.to_string()))?;
-    Ok(Item { value: region, source: Source::Metadata(service) })
-}
-
-fn address(endpoint: &str) -> Result<SocketAddr, Failure> {
-    let wrong = || {
+    let endpoint = surroundings.text("CHANDLERY_METADATA")?.unwrap_or_else(|| METADATA.to_owned());
+    let address = metadata_address(&endpoint).ok_or_else(|| {
         let hint = "write http:// and an IP address, with a port if it is not 80; a name could be anybody's";
         Failure::usage("CHANDLERY_METADATA is not the address of a metadata service", hint)
-    };
-    let host = endpoint.strip_prefix("http://").ok_or_else(wrong)?.trim_end_matches('/');
-    host.parse().or_else(|_| host.parse().map(|ip| SocketAddr::new(ip, 80))).map_err(|_| wrong())
-}
-
-/// IMDSv2: a token by PUT, which nothing that merely fetches URLs can be talked into, and then the value. `None` where the
-/// service is not EC2's.
-fn ask_ec2(address: SocketAddr) -> io::Result<Option<String>> {
-    let (status, token) = ask(address, "PUT /latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n")?;
-    if status != 200 || token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(None);
+    })?;
+    match inquire(address, &endpoint).unwrap_or_else(|error| Told::Nothing(error.to_string())) {
+        Told::Region(region, service) => Ok(Item { value: region, source: Source::Metadata(service) }),
+        Told::Nothing(why) => Err(Failure::new(
+            Exit::NotFound,
+            format!("the cloud's metadata service at {endpoint} does not tell the region: {why}"),
+            "say the region with --region or CHANDLERY_REGION, or write it into /etc/chandlery/region",
+        )),
     }
-    let header = format!("X-aws-ec2-metadata-token: {token}\r\n");
-    let (status, region) = ask(address, "GET /latest/meta-data/placement/region", &header)?;
-    Ok((status == 200).then_some(region))
 }
 
-fn ask_digital_ocean(address: SocketAddr) -> io::Result<Option<String>> {
-    let (status, region) = ask(address, "GET /metadata/v1/region", "")?;
-    Ok((status == 200).then_some(region))
+fn inquire(address: SocketAddr, endpoint: &str) -> io::Result<Told> {
+    let mut inquiry = Inquiry::default();
+    loop {
+        let (status, body) = ask(address, &inquiry.request(endpoint))?;
+        if let Some(told) = inquiry.answer(status, body.as_bytes()) {
+            return Ok(told);
+        }
+    }
 }
 
 /// One request and the status and body of its answer, which is closed after it.
-fn ask(address: SocketAddr, request: &str, header: &str) -> io::Result<(u16, String)> {
+fn ask(address: SocketAddr, request: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let length = if request.starts_with("PUT") { "Content-Length: 0\r\n" } else { "" };
-    write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{length}{header}\r\n")?;
+    stream.write_all(request.as_bytes())?;
     let mut reader = BufReader::new(stream.take(MOST_BYTES));
     let mut line = String::new();
     reader.read_line(&mut line)?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use chandlery_wire::{EntryName, RegionName, ServiceName};
 use serde::{Deserialize, Serialize};
 
+use super::hosts::{Hosts, RolloutRules};
 use crate::failure::Failure;
 
 pub(crate) const NAME: &str = "chandlery.toml";
@@ -41,6 +42,11 @@ pub(crate) struct Keys {
     pub(crate) services: BTreeMap<ServiceName, ServiceRules>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) check: Option<CheckRules>,
+    /// The machines of each region.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) hosts: BTreeMap<RegionName, Hosts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rollout: Option<RolloutRules>,
 }
 
 /// What one service must get.
@@ -126,6 +132,11 @@ impl Project {
                 *file = folder.join(home(file)).to_string_lossy().into_owned();
             }
         }
+        for host in keys.hosts.values_mut().flat_map(|hosts| &mut hosts.0) {
+            for file in [&mut host.cert_path, &mut host.entrypoint].into_iter().flatten() {
+                *file = folder.join(home(&file.to_string_lossy()));
+            }
+        }
         Ok(Self { path, keys })
     }
 
@@ -145,7 +156,7 @@ fn home(path: &str) -> PathBuf {
 fn cannot(path: &Path, why: &str) -> Failure {
     Failure::usage(
         format!("{} cannot be used: {}", path.display(), why.trim()),
-        "its keys are addr, cacert, fingerprint, token_file, stack, environment, region and service",
+        "its keys are addr, cacert, fingerprint, token_file, stack, environment, region and service, and the tables keys, services, check, hosts and rollout",
     )
 }
 

@@ -1,6 +1,8 @@
 //! A table whose columns keep their meaning however narrow they are: a value that does not fit is shown by what stands for
 //! it, and never cut, for two values that are cut look the same.
 
+use std::collections::HashSet;
+
 use chandlery_wire::api::{Cell, Matrix};
 use unicode_width::UnicodeWidthStr;
 
@@ -9,7 +11,7 @@ use crate::output::table::{one_line, pad};
 
 /// A value that is longer than this is shown by its mark on any terminal.
 const WIDEST: usize = 24;
-/// A name is cut to this before a column is left out.
+/// A name is cut to this before a column is left out, if names that are cut so are still told apart.
 const NARROWEST_NAME: usize = 16;
 
 /// How a block of columns is laid out.
@@ -26,27 +28,58 @@ impl Shape {
         self.name + self.widths.iter().map(|width| width + self.gap).sum::<usize>()
     }
 
-    fn line(&self, title: &str, cells: impl Iterator<Item = String>) -> String {
-        let mut line = pad(title, self.name);
-        for (cell, width) in cells.zip(&self.widths) {
-            line.push_str(&" ".repeat(self.gap));
-            line.push_str(&pad(&cell, *width));
+    fn line<'t>(&self, text: &mut String, title: &Measured, cells: impl Iterator<Item = &'t Measured>) {
+        match title.width <= self.name {
+            true => fill(text, title, self.name),
+            false => fill(text, &Measured::new(cut_in_the_middle(&title.text, self.name)), self.name),
         }
-        format!("{}\n", line.trim_end())
+        for (cell, width) in cells.zip(&self.widths) {
+            text.extend(std::iter::repeat_n(' ', self.gap));
+            fill(text, cell, *width);
+        }
+        text.truncate(text.trim_end_matches(' ').len());
+        text.push('\n');
     }
 }
 
-/// A cell in full, and what stands for it where that is too long.
+/// Text, and the columns that it takes: measured once, for there may be tens of thousands.
+#[derive(Debug)]
+struct Measured {
+    text: String,
+    width: usize,
+}
+
+impl Measured {
+    fn new(text: String) -> Self {
+        Self { width: text.width(), text }
+    }
+}
+
+/// A cell in full; and what stands for it where that is too long, if that is something else.
 #[derive(Debug)]
 struct Text {
-    full: String,
-    short: String,
+    full: Measured,
+    short: Option<Measured>,
+}
+
+impl Text {
+    fn new(full: String, short: Option<String>) -> Self {
+        Self { full: Measured::new(full), short: short.map(Measured::new) }
+    }
+
+    fn short(&self) -> &Measured {
+        self.short.as_ref().unwrap_or(&self.full)
+    }
+
+    fn fitting(&self, width: usize) -> &Measured {
+        if self.full.width <= width { &self.full } else { self.short() }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Grid {
     headers: Vec<String>,
-    names: Vec<String>,
+    names: Vec<Measured>,
     /// By row: the base's, and each region's.
     cells: Vec<Vec<Text>>,
 }
@@ -55,15 +88,17 @@ pub(super) fn grid(matrix: &Matrix) -> Grid {
     let regions = matrix.regions.iter().map(ToString::to_string);
     let headers = std::iter::once("BASE".to_owned()).chain(regions).collect();
     let text = |cell: Option<&Cell>, without: &str| match cell {
-        Some(cell) => Text { full: one_line(&in_full(cell)), short: mark(cell) },
-        None => Text { full: without.to_owned(), short: without.to_owned() },
+        Some(cell) if cell.value.is_some() => Text::new(one_line(&in_full(cell)), Some(mark(cell))),
+        Some(cell) => Text::new(mark(cell), None),
+        None => Text::new(without.to_owned(), None),
     };
     let cells = matrix.rows.iter().map(|row| {
         let base = text(row.base.as_ref(), "-");
         let overlays = matrix.regions.iter().map(|region| text(row.overlays.get(region), inherited(row)));
         std::iter::once(base).chain(overlays).collect()
     });
-    Grid { headers, names: matrix.rows.iter().map(title).collect(), cells: cells.collect() }
+    let names = matrix.rows.iter().map(|row| Measured::new(title(row))).collect();
+    Grid { headers, names, cells: cells.collect() }
 }
 
 impl Grid {
@@ -92,6 +127,7 @@ impl Grid {
     /// last; before that, the columns move together.
     fn fitting(&self, left: &[usize], fit: usize) -> Shape {
         let mut taken = left.len();
+        let narrowest_name = self.narrowest_name();
         loop {
             let columns: Vec<usize> = std::iter::once(0).chain(left[..taken].iter().copied()).collect();
             let least: Vec<usize> = columns.iter().map(|at| self.narrowest(*at)).collect();
@@ -103,7 +139,7 @@ impl Grid {
                 match widest {
                     Some(at) => widths[at] -= 1,
                     None if shape.gap > 1 => shape.gap = 1,
-                    None if shape.name > NARROWEST_NAME => shape.name -= 1,
+                    None if shape.name > narrowest_name => shape.name -= 1,
                     None => break,
                 }
             }
@@ -115,39 +151,69 @@ impl Grid {
     }
 
     fn name_width(&self) -> usize {
-        self.names.iter().map(|name| name.width()).max().unwrap_or(0).max("NAME".len())
+        self.names.iter().map(|name| name.width).max().unwrap_or(0).max("NAME".len())
+    }
+
+    fn narrowest_name(&self) -> usize {
+        let full = self.name_width();
+        let different = |width: usize| {
+            self.names.iter().map(|name| cut_in_the_middle(&name.text, width)).collect::<HashSet<String>>().len()
+        };
+        let all = different(full);
+        let told_apart = |width: &usize| different(*width) == all;
+        (NARROWEST_NAME..full).find(told_apart).unwrap_or(full)
     }
 
     /// The width in which everything in the column that is not longer than `most` is shown in full.
     fn widest(&self, column: usize, most: usize) -> usize {
-        let full = self.cells.iter().map(|row| row[column].full.width()).filter(|width| *width <= most).max();
+        let full = self.cells.iter().map(|row| row[column].full.width).filter(|width| *width <= most).max();
         full.unwrap_or(0).max(self.headers[column].width().min(most))
     }
 
     /// The width that the column's marks take, and a readable piece of its header.
     fn narrowest(&self, column: usize) -> usize {
-        self.cells.iter().map(|row| row[column].short.width()).max().unwrap_or(0).max(5)
+        self.cells.iter().map(|row| row[column].short().width).max().unwrap_or(0).max(5)
     }
 
     fn block(&self, columns: &[usize], shape: &Shape) -> String {
-        let wrapped = |(at, width): (&usize, &usize)| wrap(&self.headers[*at], *width);
-        let headers: Vec<Vec<String>> = columns.iter().zip(&shape.widths).map(wrapped).collect();
+        let wrapped = |(at, width): (&usize, &usize)| -> Vec<Measured> {
+            wrap(&self.headers[*at], *width).into_iter().map(Measured::new).collect()
+        };
+        let headers: Vec<Vec<Measured>> = columns.iter().zip(&shape.widths).map(wrapped).collect();
         let lines = headers.iter().map(Vec::len).max().unwrap_or(1);
+        let (name, nothing) = (Measured::new("NAME".to_owned()), Measured::new(String::new()));
         let mut text = String::new();
         for line in 0..lines {
-            let title = if line == 0 { "NAME" } else { "" };
-            let piece = |header: &Vec<String>| header.get(line).cloned().unwrap_or_default();
-            text.push_str(&shape.line(title, headers.iter().map(piece)));
+            let title = if line == 0 { &name } else { &nothing };
+            shape.line(&mut text, title, headers.iter().map(|header| header.get(line).unwrap_or(&nothing)));
         }
         for (title, row) in self.names.iter().zip(&self.cells) {
-            let cell = |(at, width): (&usize, &usize)| {
-                let Text { full, short } = &row[*at];
-                if full.width() <= *width { full.clone() } else { short.clone() }
-            };
-            text.push_str(&shape.line(title, columns.iter().zip(&shape.widths).map(cell)));
+            let cells = columns.iter().zip(&shape.widths).map(|(at, width)| row[*at].fitting(*width));
+            shape.line(&mut text, title, cells);
         }
         text
     }
+}
+
+/// The text in exactly this width.
+fn fill(line: &mut String, Measured { text, width: own }: &Measured, width: usize) {
+    match width.checked_sub(*own) {
+        Some(rest) => {
+            line.push_str(text);
+            line.extend(std::iter::repeat_n(' ', rest));
+        }
+        None => line.push_str(&pad(text, width)),
+    }
+}
+
+/// A name without its middle: many begin alike, and many end alike.
+fn cut_in_the_middle(name: &str, width: usize) -> String {
+    let count = name.chars().count();
+    if count <= width || width < 3 {
+        return name.to_owned();
+    }
+    let (head, tail) = (width / 2, width - width / 2 - 1);
+    name.chars().take(head).chain(['…']).chain(name.chars().skip(count - tail)).collect()
 }
 
 /// A region's name on several lines, broken at its dashes where that helps.
@@ -171,9 +237,13 @@ mod tests {
     fn grid(regions: usize, value: &str) -> Grid {
         let headers =
             std::iter::once("BASE".to_owned()).chain((0..regions).map(|n| format!("ap-southeast-{n}"))).collect();
-        let text = |full: &str| Text { full: full.to_owned(), short: "#2k9xw".to_owned() };
+        let text = |full: &str| Text::new(full.to_owned(), Some("#2k9xw".to_owned()));
         let row = || std::iter::once(text(value)).chain((0..regions).map(|_| text("·"))).collect();
-        Grid { headers, names: vec!["A_RATHER_LONG_NAME_OF_AN_ENTRY".to_owned(); 3], cells: vec![row(), row(), row()] }
+        Grid {
+            headers,
+            names: (0..3).map(|_| Measured::new("A_RATHER_LONG_NAME_OF_AN_ENTRY".to_owned())).collect(),
+            cells: vec![row(), row(), row()],
+        }
     }
 
     #[test]
@@ -181,7 +251,7 @@ mod tests {
         let text = grid(7, "a value that is rather long").layout(Some(80));
         assert!(text.lines().all(|line| line.width() <= 80), "{text}");
         assert!(text.contains("#2k9xw") && !text.contains("a value"), "{text}");
-        assert_eq!(text.lines().filter(|line| line.starts_with("A_RATHER_LONG_NAME")).count(), 3, "one block:\n{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("A_RATHER_LON")).count(), 3, "one block:\n{text}");
     }
 
     #[test]
@@ -202,6 +272,22 @@ mod tests {
     #[test]
     fn a_terminal_of_no_width_at_all_is_survived() {
         assert!(grid(3, "x").layout(Some(1)).contains('…'));
+    }
+
+    #[test]
+    fn names_that_are_cut_are_still_told_apart() {
+        let mut matrix = grid(7, "x");
+        let name = |n: usize| Measured::new(format!("A_VARIABLE_OF_THE_APPLICATION_OF_A_LONG_NAME_{n:02}"));
+        matrix.names = (0..3).map(name).collect();
+        let text = matrix.layout(Some(80));
+        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
+        let rows: HashSet<&str> = text.lines().filter(|line| line.starts_with("A_VARIABLE_")).collect();
+        assert!(rows.len() == 3 && text.contains("NAME_01"), "{text}");
+        assert_eq!(cut_in_the_middle("ABCDEFGH", 5), "AB…GH");
+        // Where they cannot be, columns give way instead.
+        matrix.names = (0..3).map(|n| Measured::new(format!("{}{n}{}", "A".repeat(30), "B".repeat(30)))).collect();
+        let text = matrix.layout(Some(80));
+        assert!(text.matches("BASE").count() > 1 && text.contains(&format!("1{}", "B".repeat(30))), "{text}");
     }
 
     #[test]

@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 
-use chandlery_wire::api::Stack;
-use chandlery_wire::{EnvironmentName, RegionName, StackName};
+use chandlery_wire::api::{Environment, Stack};
+use chandlery_wire::{Bundle, EnvironmentName, RegionName, StackName};
 use clap::ValueEnum;
 use serde::Serialize;
 
 use super::bundles::Bundles;
-use super::files::{FileArgs, Profiles, stack};
+use super::door::{Door, Shut};
+use super::files::{FileArgs, Profiles, project_name, stack};
+use super::identity::Kind;
 use crate::client::Path;
-use crate::compose::{Lack, lacks};
+use crate::compose::{Lack, Project, Service, lacks};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -38,6 +40,18 @@ pub(crate) struct Args {
     files: FileArgs,
     #[command(flatten)]
     profiles: Profiles,
+    /// Leave these services out.
+    #[arg(long, value_name = "SERVICE,…", value_delimiter = ',')]
+    except: Vec<String>,
+    /// Variables that may be missing, though the files leave their values open.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    optional: Vec<String>,
+    /// The project's name, or the stack's under Swarm.
+    #[arg(long, short, value_name = "NAME", help_heading = "Compose files")]
+    project_name: Option<String>,
+    /// With `socket`: whether the environment is open to the project's containers, too.
+    #[arg(long, value_enum, default_value_t)]
+    identity: Kind,
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -49,6 +63,9 @@ struct Report {
     environment: EnvironmentName,
     complete: bool,
     checks: Vec<Check>,
+    /// Why containers without a token would be refused, and what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<Shut>,
 }
 
 /// One service in one region.
@@ -63,29 +80,51 @@ struct Check {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let loaded = args.files.load(context, true)?;
     loaded.project.notes.iter().for_each(|note| output::note(&format!("note: {note}")));
+    loaded.check_names(&args.except)?;
     let stack = stack(context, &loaded.project)?;
     let environment = context.environment()?.clone();
     let client = context.client()?;
     let declared: Stack = client.get(&Path::new(&["stacks", stack.as_str()]))?;
     let bundles = Bundles { client: &client, stack: &stack, environment: &environment };
     let mut checks = Vec::new();
+    let services = args.profiles.of(context, &loaded.project);
     for region in regions(context, &declared, &environment)? {
-        for service in args.profiles.of(context, &loaded.project) {
-            let lacks = match bundles.get(&service.name, region.as_ref()) {
-                Ok(bundle) => lacks(&loaded.project, service, &bundle),
-                Err(failure) => unanswered(failure)?,
-            };
+        for service in services.iter().filter(|service| !args.except.contains(&service.name)) {
+            let (lacks, _) = of_service(&bundles, &loaded.project, service, region.as_ref(), &args.optional)?;
             checks.push(Check { service: service.name.clone(), region: region.clone(), lacks });
         }
     }
-    let complete = checks.iter().all(|check| check.lacks.is_empty());
-    let report = Report { stack, environment, complete, checks };
+    let refused = match args.identity {
+        Kind::Token => None,
+        Kind::Socket => {
+            let project = args.project_name.clone().unwrap_or_else(|| project_name(context, &loaded.project));
+            let door = Door { client: &client, stack: &stack, environment: &environment, project: &project };
+            let regions = &environment_of(&declared, &environment)?.regions;
+            door.look()?.and_then(|open| open.and_then(|open| open.region(regions, context.region())).err())
+        }
+    };
+    let complete = refused.is_none() && checks.iter().all(|check| check.lacks.is_empty());
+    let report = Report { stack, environment, complete, checks, refused };
     match args.format {
         Format::Table => output::text(&report.table())?,
         Format::Json => output::json(&report)?,
         Format::Junit => output::text(&report.junit())?,
     }
     if complete { Ok(()) } else { Err(report.failure()) }
+}
+
+/// What one service lacks in one region; and its bundle, where there is one.
+pub(super) fn of_service(
+    bundles: &Bundles<'_>,
+    project: &Project,
+    service: &Service,
+    region: Option<&RegionName>,
+    optional: &[String],
+) -> Result<(Vec<Lack>, Option<Bundle>), Failure> {
+    match bundles.get(&service.name, region) {
+        Ok(bundle) => Ok((lacks(project, service, &bundle, optional), Some(bundle))),
+        Err(failure) => Ok((unanswered(failure)?, None)),
+    }
 }
 
 /// A bundle that cannot be made, or that nobody declared, is what a check is there to find. Anything else ends it: without
@@ -106,15 +145,19 @@ fn unanswered(failure: Failure) -> Result<Vec<Lack>, Failure> {
 
 /// The region that is said; else all that are declared; else the one place in which the environment runs.
 fn regions(context: &Context, declared: &Stack, name: &EnvironmentName) -> Result<Vec<Option<RegionName>>, Failure> {
-    let found = declared.environments.iter().find(|environment| environment.name == *name).ok_or_else(|| {
-        let hint = format!("declare it with `chandlery init --environment {name}`, or `chandlery stack import`");
-        Failure::new(Exit::NotFound, format!("the stack {} has no environment {name}", declared.name), hint)
-    })?;
+    let found = environment_of(declared, name)?;
     if let Some(region) = context.region() {
         return Ok(vec![Some(region.clone())]);
     }
     let all: Vec<_> = found.regions.iter().cloned().map(Some).collect();
     Ok(if all.is_empty() { vec![None] } else { all })
+}
+
+fn environment_of<'a>(declared: &'a Stack, name: &EnvironmentName) -> Result<&'a Environment, Failure> {
+    declared.environments.iter().find(|environment| environment.name == *name).ok_or_else(|| {
+        let hint = format!("declare it with `chandlery init --environment {name}`, or `chandlery stack import`");
+        Failure::new(Exit::NotFound, format!("the stack {} has no environment {name}", declared.name), hint)
+    })
 }
 
 impl Report {
@@ -153,8 +196,16 @@ impl Report {
             let place = check.region.as_ref().map_or_else(String::new, |region| format!(" in {region}"));
             check.lacks.iter().map(move |lack| format!("{}{place}: {}: {}", check.service, lack.name, lack.detail))
         });
-        let hint = "set what is missing with `chandlery set NAME --for SERVICE [--region R]`, or import it with `chandlery stack import`";
-        Failure::failed("the store does not give all that the files ask for", hint).with_faults(lines.collect())
+        let lines: Vec<String> = lines.collect();
+        match &self.refused {
+            Some(shut) if lines.is_empty() => shut.clone().into(),
+            shut => {
+                let refused = shut.iter().map(|shut| format!("{}: {}", shut.what, shut.hint));
+                let lines = lines.into_iter().chain(refused).collect();
+                let hint = "set what is missing with `chandlery set NAME --for SERVICE [--region R]`, or import it with `chandlery stack import`; --optional names what may be missing";
+                Failure::failed("the store does not give all that the files ask for", hint).with_faults(lines)
+            }
+        }
     }
 
     fn junit(&self) -> String {
@@ -186,6 +237,14 @@ impl Report {
                 );
             }
             text.push_str("  </testsuite>\n");
+        }
+        if let Some(Shut { what, hint }) = &self.refused {
+            let name = xml(&format!("{}/{}/openings", self.stack, self.environment));
+            let text = &mut text;
+            let _ = writeln!(text, "  <testsuite name=\"{name}\" tests=\"1\" failures=\"1\">");
+            let _ = writeln!(text, "    <testcase classname=\"{name}\" name=\"containers without a token\">");
+            let _ = writeln!(text, "      <failure message=\"refused\">{}</failure>", xml(&format!("{what}\n{hint}")));
+            text.push_str("    </testcase>\n  </testsuite>\n");
         }
         text.push_str("</testsuites>\n");
         text

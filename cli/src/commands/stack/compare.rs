@@ -19,6 +19,8 @@ pub(super) struct Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     Unchanged,
+    /// The region gets it from the base. Written to the overlay it would not follow the base any more.
+    InBase,
     /// Written for these services, who have no value of it yet.
     New,
     /// The store has another value. It stays, unless it may be overwritten.
@@ -40,12 +42,31 @@ pub(super) struct Step {
 /// The live entries of one layer.
 pub(super) struct Stored<'a> {
     entries: Vec<&'a EntryInfo>,
+    /// What an overlay takes away.
+    removed: Vec<&'a EntryInfo>,
+}
+
+/// The layer under an overlay, and the questions about it that the store answered with yes.
+pub(super) struct Base<'a> {
+    pub(super) stored: Stored<'a>,
+    pub(super) same: BTreeSet<Question>,
+}
+
+impl Base<'_> {
+    fn gives(&self, at: usize, wanted: &Wanted, service: &ServiceName) -> bool {
+        let known = self.stored.covering(&wanted.name, service);
+        known.is_some_and(|known| self.same.contains(&Question { wanted: at, grant: known.grant.clone() }))
+    }
 }
 
 impl<'a> Stored<'a> {
     pub(super) fn of(entries: &'a [EntryInfo], layer: &Layer) -> Self {
-        let live = |entry: &&EntryInfo| entry.state == State::Live && entry.layer == *layer;
-        Self { entries: entries.iter().filter(live).collect() }
+        let of = |state| entries.iter().filter(move |entry| entry.state == state && entry.layer == *layer).collect();
+        Self { entries: of(State::Live), removed: of(State::Removed) }
+    }
+
+    fn removes(&self, name: &EntryName, service: &ServiceName) -> bool {
+        self.removed.iter().any(|entry| entry.name == *name && entry.grant.includes(Some(service)))
     }
 
     /// What the service gets from this layer: the entry for it by name, else the one for all.
@@ -68,12 +89,17 @@ impl<'a> Stored<'a> {
         questions.into_iter().collect()
     }
 
-    /// `same`: the questions that the store answered with yes.
-    pub(super) fn steps(&self, wanted: &[Wanted], same: &BTreeSet<Question>) -> Vec<Step> {
+    /// `same`: the questions that the store answered with yes. `base`: what is under this layer, where it is an overlay.
+    pub(super) fn steps(&self, wanted: &[Wanted], same: &BTreeSet<Question>, base: Option<&Base<'_>>) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::new();
         for (at, one) in wanted.iter().enumerate() {
             for service in &one.services {
                 let (outcome, grant) = match self.covering(&one.name, service) {
+                    None if base.is_some_and(|base| base.gives(at, one, service))
+                        && !self.removes(&one.name, service) =>
+                    {
+                        (Outcome::InBase, None)
+                    }
                     None => (Outcome::New, None),
                     Some(known) if same.contains(&Question { wanted: at, grant: known.grant.clone() }) => {
                         (Outcome::Unchanged, Some(known.grant.clone()))
@@ -119,6 +145,8 @@ impl<'a> Stored<'a> {
         let entry = WriteEntry {
             value: wanted.value.clone(),
             template: false,
+            reference: false,
+            unchecked: false,
             secret: known.is_none().then_some(wanted.secret.is_some()),
             deliver: deliver.then(|| wanted.deliver.clone()),
             grant: Some(step.grant.clone()),
@@ -168,6 +196,7 @@ mod tests {
             state: State::Live,
             secret: true,
             template: false,
+            reference: None,
             deliver: Delivery::Variable,
             size: 1,
             created: String::new(),
@@ -181,7 +210,7 @@ mod tests {
         let known = Stored::of(entries, &Layer::Base);
         let same = same.iter().map(|(wanted, grant)| Question { wanted: *wanted, grant: grant.parse().unwrap() });
         let show = |step: Step| format!("{} {:?} {}", wanted[step.wanted].name, step.outcome, step.grant);
-        known.steps(wanted, &same.collect()).into_iter().map(show).collect()
+        known.steps(wanted, &same.collect(), None).into_iter().map(show).collect()
     }
 
     #[test]
@@ -216,6 +245,26 @@ mod tests {
         let found = steps(&plan, &[stored("A", "app,db")], &[(1, "app,db")]);
         assert_eq!(found[0].split(' ').nth(1), Some("Shared(Services([\"app\","), "{found:?}");
         assert_eq!(found[1], "A Unchanged app,db");
+    }
+
+    #[test]
+    fn a_region_keeps_what_is_the_same_in_the_base_there() {
+        let plan = [wanted("A", "app,db", "1"), wanted("B", "app", "2"), wanted("C", "app", "3")];
+        let removed = EntryInfo { state: State::Removed, layer: "sfo3".parse().unwrap(), ..stored("C", "all") };
+        let entries = [stored("A", "app"), stored("B", "app"), stored("C", "app"), removed];
+        let question = |wanted| Question { wanted, grant: "app".parse().unwrap() };
+        let base = Base { stored: Stored::of(&entries, &Layer::Base), same: [question(0), question(2)].into() };
+        let known = Stored::of(&entries, &"sfo3".parse().unwrap());
+        let found = known.steps(&plan, &BTreeSet::new(), Some(&base));
+        let found: Vec<_> = found.iter().map(|step| (step.wanted, &step.outcome, step.grant.to_string())).collect();
+        let expected = [
+            (0, &Outcome::InBase, "app"),
+            (0, &Outcome::New, "db"),
+            (1, &Outcome::New, "app"),
+            // Taken away here, so it has to be said again.
+            (2, &Outcome::New, "app"),
+        ];
+        assert_eq!(found, expected.map(|(wanted, outcome, grant)| (wanted, outcome, grant.to_owned())));
     }
 
     #[test]

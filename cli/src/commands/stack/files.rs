@@ -35,15 +35,20 @@ pub(crate) struct Profiles {
     /// Services of this profile too; `*` means all.
     #[arg(long, value_name = "NAME", help_heading = "Compose files")]
     pub(crate) profile: Vec<String>,
+    /// Words of compose's own; one that names a service asks for it, whatever its profiles are.
+    #[arg(skip)]
+    pub(crate) named: Vec<String>,
 }
 
 impl Profiles {
-    /// The services without a profile, and those of the profiles that are asked for.
+    /// The services without a profile, those of the profiles that are asked for, and those that are asked for by name.
     pub(crate) fn of<'a>(&self, context: &Context, project: &'a Project) -> Vec<&'a Service> {
         let named = context.surroundings.path("COMPOSE_PROFILES").unwrap_or_default().display().to_string();
         let wanted: Vec<&str> = self.profile.iter().map(String::as_str).chain(named.split(',')).collect();
         let asked = |name: &String| wanted.iter().any(|wanted| wanted == name || *wanted == "*");
-        let runs = |service: &&Service| service.profiles.is_empty() || service.profiles.iter().any(asked);
+        let runs = |service: &&Service| {
+            service.profiles.is_empty() || service.profiles.iter().any(asked) || self.named.contains(&service.name)
+        };
         project.services.iter().filter(runs).collect()
     }
 }
@@ -56,6 +61,16 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// A service that is named in an option and not there is a typing error.
+    pub(crate) fn check_names(&self, except: &[String]) -> Result<(), Failure> {
+        match except.iter().find(|name| self.project.service(name).is_none()) {
+            None => Ok(()),
+            Some(name) => {
+                Err(Failure::usage(format!("--except: {name} is no service of the files"), "correct its name"))
+            }
+        }
+    }
+
     pub(crate) fn world(&self) -> World<'_> {
         World { shell: &self.shell, read: &read }
     }
@@ -120,7 +135,9 @@ pub(crate) fn stack(context: &Context, project: &Project) -> Result<StackName, F
     let stack = StackName::parse(name.as_str()).map_err(|error| {
         Failure::usage(format!("the folder's name is not a stack's: {error}"), "name the stack with --stack")
     })?;
-    output::note(&format!("note: nothing says which stack this is; taken after the folder: {stack}"));
+    output::note(&format!(
+        "note: nothing says which stack this is; taken after the folder: {stack} (`chandlery init {stack}` writes it down here)"
+    ));
     Ok(stack)
 }
 

@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::output;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A token for each service, made when it is needed and kept in a file.
     #[default]
     Token,
@@ -40,7 +40,7 @@ pub(crate) struct IdentityArgs {
     identity: Kind,
     /// Where the containers reach the server, if not where this command does: https://host:8420.
     #[arg(long, value_name = "URL")]
-    server: Option<String>,
+    pub(super) server: Option<String>,
     /// The server's unix socket on the containers' host; its folder is mounted into them.
     #[arg(long, value_name = "PATH", conflicts_with = "server")]
     socket: Option<PathBuf>,
@@ -49,7 +49,7 @@ pub(crate) struct IdentityArgs {
     token_expires: u64,
     /// The static chandlery-entrypoint on the containers' host.
     #[arg(long, value_name = "FILE")]
-    entrypoint: Option<PathBuf>,
+    pub(super) entrypoint: Option<PathBuf>,
     /// Where tokens are kept; by default below $XDG_STATE_HOME/chandlery/stacks.
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -59,7 +59,8 @@ pub(crate) struct IdentityArgs {
 #[derive(Debug)]
 pub(super) struct Road {
     pub(super) address: String,
-    pub(super) socket_folder: Option<PathBuf>,
+    /// The server's socket on the host.
+    pub(super) socket: Option<PathBuf>,
     /// The CA's certificate, as a file of ours, and its digest.
     pub(super) authority: Option<(PathBuf, String)>,
     fingerprint: Option<String>,
@@ -83,7 +84,7 @@ pub(super) struct State {
 
 impl State {
     /// Without making it.
-    pub(super) fn of(args: &IdentityArgs, context: &Context, project: &str) -> Result<Self, Failure> {
+    pub(super) fn of(args: &IdentityArgs, context: &Context, folder: &Path) -> Result<Self, Failure> {
         let home = || context.surroundings.path("HOME").map(|home| home.join(".local/state"));
         let usual = || context.surroundings.path("XDG_STATE_HOME").filter(|path| path.is_absolute()).or_else(home);
         let base =
@@ -94,7 +95,7 @@ impl State {
                 )
             })?;
         let base = std::path::absolute(&base).unwrap_or(base);
-        Ok(Self { folder: base.join(project) })
+        Ok(Self { folder: base.join(folder) })
     }
 
     pub(super) fn make(&self) -> Result<(), Failure> {
@@ -187,12 +188,15 @@ impl IdentityArgs {
 
     /// How the containers reach the server: where they are told to; over the socket of the server on this host; else at
     /// the address that this command uses, if others can use it too.
-    pub(super) fn road(&self, context: &Context, state: &State) -> Result<Road, Failure> {
+    ///
+    /// On another Docker host, a socket is only one that was named for it.
+    pub(super) fn road(&self, context: &Context, state: &State, elsewhere: bool) -> Result<Road, Failure> {
         let connection = context.connection()?;
         let local = context.local.as_ref().and_then(|local| local.server.socket.clone()).map(PathBuf::from);
+        let local = local.filter(|_| !elsewhere);
         let own = &connection.address.value;
         let socket = self.socket.clone().or_else(|| match own {
-            Address::Unix(path) => Some(path.clone()),
+            Address::Unix(path) if !elsewhere => Some(path.clone()),
             _ => None,
         });
         let reachable =
@@ -227,7 +231,7 @@ impl IdentityArgs {
                 authority = Some((path, short_digest(pem)));
             }
         }
-        Ok(Road { address, socket_folder: None, authority, fingerprint })
+        Ok(Road { address, socket: None, authority, fingerprint })
     }
 
     /// A token file for each service: what is there is kept while more than half of its time is left.
@@ -307,11 +311,11 @@ fn close(path: &Path, for_others: bool) -> Result<(), Failure> {
 /// The folder is mounted, not the socket: a socket's file is another one after each start of the server.
 fn over(socket: &Path) -> Result<Road, Failure> {
     let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
-    let (Some(folder), Some(name)) = (socket.parent(), socket.file_name()) else {
+    let Some(name) = socket.file_name() else {
         return Err(Failure::usage("--socket names no socket", "name the socket's file, with its folder"));
     };
     let address = format!("unix://{SOCKET_FOLDER}/{}", name.to_string_lossy());
-    Ok(Road { address, socket_folder: Some(folder.to_owned()), authority: None, fingerprint: None })
+    Ok(Road { address, socket: Some(socket), authority: None, fingerprint: None })
 }
 
 pub(super) fn token_variable() -> (&'static str, String) {

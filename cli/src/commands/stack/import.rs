@@ -9,7 +9,7 @@ use chandlery_wire::api::{
 use chandlery_wire::{Delivery, EntryName, Grant, Layer, RegionName, ServiceName, StackName};
 use serde::Serialize;
 
-use super::compare::{Outcome, Question, Step, Stored};
+use super::compare::{Base, Outcome, Question, Step, Stored};
 use super::files::{FileArgs, stack};
 use crate::client::{Client, Path};
 use crate::compose::{Plan, Wanted, Wishes};
@@ -28,6 +28,9 @@ Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     files: FileArgs,
+    /// Leave these services out.
+    #[arg(long, value_name = "SERVICE,…", value_delimiter = ',')]
+    except: Vec<String>,
     /// These are secrets, whatever they look like.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     secret: Vec<EntryName>,
@@ -61,7 +64,9 @@ struct Target<'a> {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let loaded = args.files.load(context, false)?;
     let names = |names: &[EntryName]| names.iter().map(ToString::to_string).collect();
-    let wishes = Wishes { secret: names(&args.secret), plain: names(&args.plain), no_trim: args.no_trim };
+    loaded.check_names(&args.except)?;
+    let except = args.except.iter().cloned().collect();
+    let wishes = Wishes { secret: names(&args.secret), plain: names(&args.plain), except, no_trim: args.no_trim };
     let plan = Plan::of(&loaded.project, &loaded.world(), &wishes);
     if !plan.faults.is_empty() {
         let hint = "nothing was written; correct the files, and import them again";
@@ -73,8 +78,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     let declared = target.declared()?;
     let entries = target.entries(declared.as_ref())?;
     let stored = Stored::of(&entries, &Layer::from(target.region.clone()));
-    let same = target.compare(&stored, &plan.wanted)?;
-    let steps = stored.steps(&plan.wanted, &same);
+    let same = target.compare(target.region.as_ref(), &stored, &plan.wanted)?;
+    let base = match &target.region {
+        None => None,
+        Some(_) => {
+            let stored = Stored::of(&entries, &Layer::Base);
+            let same = target.compare(None, &stored, &plan.wanted)?;
+            Some(Base { stored, same })
+        }
+    };
+    let steps = stored.steps(&plan.wanted, &same, base.as_ref());
     let report = Report::new(&target, &plan, &steps, &stored, args.overwrite)?;
     args.format.print(&report, Report::table)?;
     if args.format.format == Format::Table {
@@ -198,7 +211,12 @@ impl Target<'_> {
     }
 
     /// Has the store compare: it says what a write would change, writes nothing, and sends no value back.
-    fn compare(&self, stored: &Stored<'_>, wanted: &[Wanted]) -> Result<BTreeSet<Question>, Failure> {
+    fn compare(
+        &self,
+        region: Option<&RegionName>,
+        stored: &Stored<'_>,
+        wanted: &[Wanted],
+    ) -> Result<BTreeSet<Question>, Failure> {
         let mut open = stored.questions(wanted);
         let mut same = BTreeSet::new();
         while !open.is_empty() {
@@ -217,7 +235,7 @@ impl Target<'_> {
                 };
                 stored.write(&step, &wanted[question.wanted])
             });
-            let request = WriteEntries { region: self.region.clone(), entries: entries.collect(), dry_run: true };
+            let request = WriteEntries { region: region.cloned(), entries: entries.collect(), dry_run: true };
             let answer: Written = self.client.post(&self.path("entries")?, &request)?;
             let unchanged = |name: &EntryName, grant: &Grant| {
                 answer.entries.iter().any(|entry| entry.name == *name && entry.grant == *grant && !entry.changed)
@@ -313,6 +331,7 @@ impl Report {
                 from: from.clone(),
                 result: match step.outcome {
                     Outcome::Unchanged => "unchanged",
+                    Outcome::InBase => "as in base",
                     Outcome::New => "new",
                     Outcome::Differs if overwrite => "overwrite",
                     Outcome::Differs | Outcome::Shared(_) => "differs, kept",

@@ -54,7 +54,7 @@ pub(crate) fn open(args: &OpenArgs, context: &Context) -> Result<(), Failure> {
     }
     let path = path(args.project.as_ref(), context)?;
     let opening: OpeningInfo = context.client()?.put(&path, &wish)?;
-    args.format.print(&OpeningList { openings: vec![opening] }, table)
+    args.format.print(&OpeningList { openings: vec![opening], host: None }, table)
 }
 
 pub(crate) fn close(args: &CloseArgs, context: &Context) -> Result<(), Failure> {

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use chandlery_wire::api::Stack;
-use chandlery_wire::{EnvironmentName, RegionName, ServiceName, StackName};
+use chandlery_wire::{EnvironmentName, RegionName, StackName};
 use clap::ValueEnum;
 
 use super::bundles::Bundles;
-use super::docker::{self, Runner};
+use super::callers::process;
+use super::carry::carry;
+use super::docker::Runner;
+use super::door::reaches;
 use super::files::{FileArgs, Loaded, Profiles, project_name, stack};
-use super::identity::{Holder, IdentityArgs, Road, Scopes, State, token_variable};
-use crate::client::{Client, Path};
-use crate::compose::overlay::{Common, Image, PLACEHOLDER, Supply, Tool, health_check, overlay};
+use super::identity::{IdentityArgs, Road, State};
+use super::place::Region;
+use crate::client::Client;
+use crate::compose::overlay::{Common, PLACEHOLDER, Supply, Tool, health_check, overlay, supplies_label};
 use crate::compose::{Met, Service, emit, lacks};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -31,6 +34,9 @@ pub(crate) struct StackArgs {
     /// Leave these services as they are.
     #[arg(long, value_name = "SERVICE,…", value_delimiter = ',')]
     pub(super) except: Vec<String>,
+    /// Variables that may be missing, though the files leave their values open.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub(super) optional: Vec<String>,
     #[command(flatten)]
     pub(super) identity: IdentityArgs,
 }
@@ -104,33 +110,9 @@ pub(super) struct Prepared<'a> {
     pub(super) project: String,
     pub(super) state: State,
     pub(super) client: Client,
-    stack: StackName,
-    environment: EnvironmentName,
-    region: Option<RegionName>,
-}
-
-/// Where the containers find themselves.
-enum Region {
-    /// In this one, or in the only place that the environment has.
-    One(Option<RegionName>),
-    /// In that of the node which Swarm puts the task on: one of these.
-    OfNode(Vec<RegionName>),
-}
-
-impl Region {
-    fn one(&self) -> Option<&RegionName> {
-        match self {
-            Self::One(region) => region.as_ref(),
-            Self::OfNode(_) => None,
-        }
-    }
-
-    fn all(&self) -> Vec<Option<&RegionName>> {
-        match self {
-            Self::One(region) => vec![region.as_ref()],
-            Self::OfNode(regions) => regions.iter().map(Some).collect(),
-        }
-    }
+    pub(super) stack: StackName,
+    pub(super) environment: EnvironmentName,
+    pub(super) region: Option<RegionName>,
 }
 
 /// The file, and what compose needs besides it.
@@ -138,29 +120,48 @@ pub(super) struct Rendered {
     pub(super) text: String,
     /// Values for what the user's own file requires and the store gives.
     pub(super) variables: BTreeMap<String, String>,
+    /// Each service's label that tells which versions it was given.
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+/// Where a stack is put that is put in several places.
+pub(super) struct Site {
+    pub(super) region: RegionName,
+    /// Where its tokens are kept, below the folder of all stacks.
+    pub(super) folder: PathBuf,
 }
 
 impl<'a> Prepared<'a> {
     pub(super) fn new(args: &'a StackArgs, context: &'a Context, runner: Runner) -> Result<Self, Failure> {
+        Self::at(args, context, runner, None)
+    }
+
+    /// In a place of several; the context's region and the project's own folder where there is only one.
+    pub(super) fn at(
+        args: &'a StackArgs,
+        context: &'a Context,
+        runner: Runner,
+        site: Option<&Site>,
+    ) -> Result<Self, Failure> {
         let loaded = args.files.load(context, true)?;
-        let unknown: Vec<&String> = args.except.iter().filter(|name| loaded.project.service(name).is_none()).collect();
-        if let Some(name) = unknown.first() {
-            return Err(Failure::usage(format!("--except: {name} is no service of the files"), "correct its name"));
-        }
+        loaded.check_names(&args.except)?;
         let stack = stack(context, &loaded.project)?;
         let project = args.project_name.clone().unwrap_or_else(|| match runner.tool {
             Tool::Swarm => stack.to_string(),
             _ => project_name(context, &loaded.project),
         });
+        // docker-compose takes the capitals away wherever the name is said, and Compose 2 refuses them.
+        let project = if runner.tool == Tool::Swarm { project } else { project.to_lowercase() };
         // It becomes a folder's name.
         if project.is_empty() || !project.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) {
             let hint = "letters, digits, dashes and underscores";
             return Err(Failure::usage("that is not a project's name", hint));
         }
         let environment = context.environment()?.clone();
-        let state = State::of(&args.identity, context, &project)?;
+        let folder = site.map_or_else(|| PathBuf::from(&project), |site| site.folder.clone());
+        let state = State::of(&args.identity, context, &folder)?;
         let client = context.client()?;
-        let region = context.region().cloned();
+        let region = site.map_or_else(|| context.region().cloned(), |site| Some(site.region.clone()));
         Ok(Self { args, context, runner, loaded, project, state, client, stack, environment, region })
     }
 
@@ -170,15 +171,35 @@ impl<'a> Prepared<'a> {
         required.map(|used| (used.name.clone(), PLACEHOLDER.to_owned())).collect()
     }
 
-    fn services(&self) -> Vec<&Service> {
+    pub(super) fn services(&self) -> Vec<&Service> {
         let mut services = self.args.profiles.of(self.context, &self.loaded.project);
         services.retain(|service| !self.args.except.contains(&service.name));
         services
     }
 
+    /// What would fail at the rendering for reasons that have nothing to do with the store or the images.
+    pub(super) fn foresee(&self) -> Result<(), Failure> {
+        self.check_env_files()?;
+        let mut faults = Vec::new();
+        self.placeholders(&self.services(), &mut faults);
+        if !faults.is_empty() {
+            let hint = "set it in the shell, or give it a default in the file";
+            return Err(Failure::failed("compose does not get what the files require", hint).with_faults(faults));
+        }
+        self.args.identity.road(self.context, &self.state, self.runner.dock.is_elsewhere()).map(|_| ())
+    }
+
+    /// The entrypoint that its containers are to have.
+    pub(super) fn program(&self) -> Result<PathBuf, Failure> {
+        self.args.identity.program(self.context)
+    }
+
     pub(super) fn render(&self, builder: &Builder<'_>) -> Result<Rendered, Failure> {
         self.check_env_files()?;
-        let place = self.place()?;
+        let road = self.args.identity.road(self.context, &self.state, self.runner.dock.is_elsewhere())?;
+        let program = self.args.identity.program(self.context)?;
+        let open = self.open()?;
+        let place = self.place(open.as_ref())?;
         let bundles = Bundles { client: &self.client, stack: &self.stack, environment: &self.environment };
         let services = self.services();
         let mut found = Vec::new();
@@ -188,7 +209,7 @@ impl<'a> Prepared<'a> {
             for region in place.all() {
                 let bundle = bundles.get(&service.name, region)?;
                 let place = region.map_or_else(String::new, |region| format!(" in {region}"));
-                let lacking = lacks(&self.loaded.project, service, &bundle).into_iter();
+                let lacking = lacks(&self.loaded.project, service, &bundle, &self.args.optional).into_iter();
                 faults.extend(lacking.map(|lack| format!("{}{place}: {}: {}", service.name, lack.name, lack.detail)));
                 of_service.push(bundle);
             }
@@ -196,16 +217,22 @@ impl<'a> Prepared<'a> {
         }
         let variables = self.placeholders(&services, &mut faults);
         if !faults.is_empty() {
-            let hint = "set what is missing, or import it; `chandlery stack check` shows it for every region";
+            let hint = "set what is missing, import it, or name what may be missing with --optional; `chandlery stack check` shows it for every region";
             return Err(Failure::failed("the store does not give all that the files ask for", hint).with_faults(faults));
         }
         let images = self.images(&services, builder)?;
-        let road = self.args.identity.road(self.context, &self.state)?;
-        let program = self.args.identity.program(self.context)?;
+        let any_image = images.first().map(|(name, _)| name.clone());
+        if let Some(open) = &open {
+            self.check_pins(open, &services, &images)?;
+        }
         let mut supplies = Vec::new();
         for ((service, bundles), (name, image)) in found.into_iter().zip(images) {
             let owner = self.owner(service, &name, &image)?;
             let identity = self.identity(service, &road, &place);
+            // On another Docker's host, it is not to be seen from here.
+            if let Some(socket) = road.socket.as_ref().filter(|_| !self.runner.dock.is_elsewhere()) {
+                reaches(&service.name, process(service, owner), socket)?;
+            }
             supplies.push(Supply { service, image, bundles, owner, identity, token: None });
         }
         self.hand_out_tokens(&mut supplies, &place)?;
@@ -215,29 +242,20 @@ impl<'a> Prepared<'a> {
                 "note: the health check of {name} uses what only the app has; it gets the app's environment"
             ));
         }
-        let Road { authority, socket_folder, .. } = road;
-        let common = Common { wrapper: program, authority, socket_folder };
+        let socket_folder = road.socket.as_ref().and_then(|socket| socket.parent()).map(Into::into);
+        let Road { authority, .. } = road;
+        let folder = self.context.surroundings.folder.join(&self.loaded.project.folder);
+        let mut common = Common { wrapper: program, authority, socket_folder, folder };
+        // Under Swarm, its own secrets and configs travel, and the program is to be on every node.
+        if let Some(image) = any_image.filter(|_| self.runner.dock.is_elsewhere() && self.runner.tool != Tool::Swarm) {
+            carry(&self.runner.dock, &self.project, &image, &mut common, &mut supplies)?;
+        }
         let tree = overlay(&self.loaded.project, &supplies, &common, self.runner.tool).map_err(|faults| {
             let hint = "give the image a CMD, or the service a `command:`";
             Failure::new(Exit::Invalid, "some services have nothing to start", hint).with_faults(faults)
         })?;
-        Ok(Rendered { text: format!("{}{}", self.header(&place), emit(&tree)), variables })
-    }
-
-    /// Without a region said, a task under Swarm is in the region of its node, where there are regions at all.
-    fn place(&self) -> Result<Region, Failure> {
-        if self.region.is_some() || self.runner.tool != Tool::Swarm {
-            return Ok(Region::One(self.region.clone()));
-        }
-        let declared: Stack = self.client.get(&Path::new(&["stacks", self.stack.as_str()]))?;
-        let mut environments = declared.environments.into_iter();
-        let regions = environments.find(|known| known.name == self.environment).map(|known| known.regions);
-        let regions = regions.unwrap_or_default();
-        if regions.is_empty() {
-            return Ok(Region::One(None));
-        }
-        output::note("note: no region is said: each task gets that of its node, as `chandlery node list` has it");
-        Ok(Region::OfNode(regions))
+        let labels = supplies.iter().map(|supply| (supply.service.name.clone(), supplies_label(supply))).collect();
+        Ok(Rendered { text: format!("{}{}", self.header(&place), emit(&tree)), variables, labels })
     }
 
     fn header(&self, place: &Region) -> String {
@@ -284,95 +302,5 @@ impl<'a> Prepared<'a> {
             }
         }
         placeholders
-    }
-
-    /// The images of the services, in their order.
-    fn images(&self, services: &[&Service], builder: &Builder<'_>) -> Result<Vec<(String, Image)>, Failure> {
-        let name = |service: &Service| {
-            service.image.clone().unwrap_or_else(|| self.runner.built_image(&self.project, &service.name))
-        };
-        if let Builder::Compose(build, always) = builder {
-            let wanted =
-                services.iter().filter(|service| service.build && (*always || docker::image(&name(service)).is_none()));
-            let wanted: Vec<&str> = wanted.map(|service| service.name.as_str()).collect();
-            if !wanted.is_empty() {
-                build(&wanted)?;
-            }
-        }
-        let mut images = Vec::new();
-        let mut faults = Vec::new();
-        for service in services {
-            let name = name(service);
-            let here = docker::image(&name).or_else(|| {
-                let pulled = !service.build && docker::pull(&name);
-                pulled.then(|| docker::image(&name)).flatten()
-            });
-            match here {
-                Some(image) => images.push((name, image)),
-                None if service.build => faults.push(format!("{}: {name} is not built yet", service.name)),
-                None => faults.push(format!("{}: {name} is not here and cannot be pulled", service.name)),
-            }
-        }
-        if faults.is_empty() {
-            return Ok(images);
-        }
-        let hint = "build or pull them first: what an image starts is read from the image";
-        Err(Failure::failed("some images are not here", hint).with_faults(faults))
-    }
-
-    /// Whom the service's process runs as, where it is not root.
-    fn owner(&self, service: &Service, image: &str, found: &Image) -> Result<Option<(u32, u32)>, Failure> {
-        let user = service.user.as_deref().unwrap_or(&found.user);
-        if user.is_empty() || user == "root" || user == "0" || user.starts_with("0:") || user.starts_with("root:") {
-            return Ok(None);
-        }
-        let ids = docker::ids(image, user).ok_or_else(|| {
-            let hint = "write `user:` as numbers, such as \"999:999\"";
-            Failure::failed(format!("{}: it is not known who {user} is in the image {image}", service.name), hint)
-        })?;
-        Ok((ids != (0, 0)).then_some(ids))
-    }
-
-    fn identity(&self, service: &Service, road: &Road, place: &Region) -> Vec<(&'static str, String)> {
-        let mut identity = road.variables();
-        identity.push(("CHANDLERY_STACK", self.stack.to_string()));
-        identity.push(("CHANDLERY_ENVIRONMENT", self.environment.to_string()));
-        match place {
-            Region::One(region) => {
-                identity.extend(region.iter().map(|region| ("CHANDLERY_REGION", region.to_string())));
-            }
-            Region::OfNode(_) => identity.push(("CHANDLERY_NODE", "{{.Node.Hostname}}".to_owned())),
-        }
-        identity.push(("CHANDLERY_SERVICE", service.name.clone()));
-        if self.args.identity.is_token() {
-            identity.push(token_variable());
-        }
-        identity
-    }
-
-    fn hand_out_tokens(&self, supplies: &mut [Supply<'_>], place: &Region) -> Result<(), Failure> {
-        if !self.args.identity.is_token() {
-            return Ok(());
-        }
-        let mut holders = Vec::new();
-        for supply in supplies.iter() {
-            let service = ServiceName::parse(supply.service.name.as_str());
-            let service =
-                service.map_err(|error| Failure::usage(error.to_string(), "rename the service, or use --except"))?;
-            // Without its capabilities, not even root reads a file of another user.
-            let bare = supply
-                .service
-                .cap_drop
-                .iter()
-                .any(|name| matches!(name.to_uppercase().as_str(), "ALL" | "DAC_OVERRIDE"));
-            let own = rustix::process::geteuid().is_root();
-            holders.push(Holder { service, for_others: supply.owner.is_some() || (bare && !own) });
-        }
-        let scopes = Scopes { stack: &self.stack, environment: &self.environment, region: place.one() };
-        let mut tokens = self.args.identity.tokens(&self.client, &self.state, scopes, &holders)?;
-        for (supply, holder) in supplies.iter_mut().zip(&holders) {
-            supply.token = tokens.remove(&holder.service);
-        }
-        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `chandlery stack up`, `down` and `deploy`: render, and then the user's own docker.
+//! `chandlery stack up`, `run`, `down` and `deploy`: render, and then the user's own docker.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use super::docker::{Invocation, Runner};
-use super::files::Loaded;
 use super::render::{Builder, Prepared, StackArgs};
+use crate::compose::overlay::Tool;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
 use crate::output;
+
+/// What `up` has rendered, in the folder of the stack's tokens.
+const OVERRIDE: &str = "override.yml";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -22,6 +25,21 @@ pub(crate) struct UpArgs {
     stack: StackArgs,
     /// What `up` of compose takes: -d, --build, services, …
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMPOSE'S")]
+    rest: Vec<OsString>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A new container for one job, with what the store gives the service, through the entrypoint:
+  chandlery stack run --region sfo3 --rm backup
+  chandlery stack run --region sfo3 --rm web bin/rails db:migrate
+Our own options come first; everything after them is compose's, and so are input, output and exit code. A service of a profile
+is named, as compose wants it. Put no secret into the command or behind -e: everybody can read it with ps.")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    stack: StackArgs,
+    /// What `run` of compose takes: --rm, -T, …, the service, its command.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMPOSE'S")]
     rest: Vec<OsString>,
 }
 
@@ -53,8 +71,24 @@ pub(crate) struct DeployArgs {
 
 pub(crate) fn up(args: &UpArgs, context: &Context) -> Result<u8, Failure> {
     check_rest(&args.rest)?;
-    let prepared = Prepared::new(&args.stack, context, Runner::compose()?)?;
-    let options = options(&args.stack, &prepared.loaded, &prepared.project);
+    supplied("up", OVERRIDE, &args.stack, &args.rest, context)
+}
+
+/// Its words are not checked: compose's `run` has a `-e` and a `-p` of its own.
+pub(crate) fn job(args: &RunArgs, context: &Context) -> Result<u8, Failure> {
+    // A job does not write over the file of an `up` that is running.
+    supplied("run", "run.yml", &args.stack, &args.rest, context)
+}
+
+/// A verb of compose's, with our override behind the user's files.
+fn supplied(verb: &str, name: &str, args: &StackArgs, rest: &[OsString], context: &Context) -> Result<u8, Failure> {
+    if let Some(item) = context.region_of_machine() {
+        output::note(&format!("note: the region is {}, from {}", item.value, item.source));
+    }
+    let mut args = args.clone();
+    args.profiles.named = rest.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let prepared = Prepared::new(&args, context, Runner::compose()?)?;
+    let options = options(&args, &prepared.loaded.files, &prepared.project);
     // Only names, which nothing of it looks at: the values are asked for by the rendering.
     let build = |services: &[&str]| {
         let verb = [OsString::from("build")].into_iter().chain(services.iter().map(OsString::from)).collect();
@@ -67,15 +101,15 @@ pub(crate) fn up(args: &UpArgs, context: &Context) -> Result<u8, Failure> {
             }
         }
     };
-    let always = args.rest.iter().any(|word| word == "--build");
+    let always = rest.iter().any(|word| word == "--build");
     let rendered = prepared.render(&Builder::Compose(&build, always))?;
-    let file = prepared.state.folder.join("override.yml");
+    let file = prepared.state.folder.join(name);
     prepared.state.make()?;
     output::private_file(&file, rendered.text.as_bytes())?;
     let mut options = options;
     // The user's files come first in every case: paths are relative to the first one's folder.
     options.extend(["-f".into(), file.into_os_string()]);
-    let verb = [OsString::from("up")].into_iter().chain(args.rest.iter().cloned()).collect();
+    let verb = [OsString::from(verb)].into_iter().chain(rest.iter().cloned()).collect();
     let status =
         prepared.runner.run(&Invocation { options, verb, variables: rendered.variables, ..Invocation::default() })?;
     Ok(code(status))
@@ -90,9 +124,14 @@ pub(crate) fn down(args: &DownArgs, context: &Context) -> Result<u8, Failure> {
         let verb = [OsString::from("rm")].into_iter().chain(rest).chain([prepared.project.clone().into()]).collect();
         Invocation { verb, ..Invocation::default() }
     } else {
-        // With the user's files alone: what is to be taken down, compose knows by its labels.
+        // What is to be taken down, compose knows by its labels; but Compose 2 also wants to be able to read all of it, and
+        // what takes a missing env_file away is in the override.
         let verb = [OsString::from("down")].into_iter().chain(rest).collect();
-        let options = options(&args.stack, &prepared.loaded, &prepared.project);
+        let mut options = options(&args.stack, &prepared.loaded.files, &prepared.project);
+        let file = prepared.state.folder.join(OVERRIDE);
+        if prepared.runner.tool == Tool::Two && file.is_file() {
+            options.extend(["-f".into(), file.into_os_string()]);
+        }
         Invocation { options, verb, variables: prepared.required(), ..Invocation::default() }
     };
     let status = prepared.runner.run(&invocation)?;
@@ -119,7 +158,7 @@ pub(crate) fn deploy(args: &DeployArgs, context: &Context) -> Result<u8, Failure
 }
 
 /// `-f` after compose's first word would be compose's, which has none there: it is ours, in the wrong place.
-fn check_rest(rest: &[OsString]) -> Result<(), Failure> {
+pub(super) fn check_rest(rest: &[OsString]) -> Result<(), Failure> {
     const OURS: [&str; 12] = [
         "-f",
         "--file",
@@ -148,13 +187,13 @@ fn check_rest(rest: &[OsString]) -> Result<(), Failure> {
 }
 
 /// What compose is told before its verb: the same files, in the same order.
-fn options(args: &StackArgs, loaded: &Loaded, project: &str) -> Vec<OsString> {
+pub(super) fn options(args: &StackArgs, files: &[PathBuf], project: &str) -> Vec<OsString> {
     let pair = |option: &str, value: PathBuf| [OsString::from(option), value.into_os_string()];
     let mut options: Vec<OsString> = vec!["-p".into(), project.into()];
     options.extend(args.files.env_file.iter().flat_map(|file| pair("--env-file", file.clone())));
     options.extend(args.files.project_directory.iter().flat_map(|folder| pair("--project-directory", folder.clone())));
     options.extend(args.profiles.profile.iter().flat_map(|profile| pair("--profile", profile.into())));
-    options.extend(loaded.files.iter().flat_map(|file| pair("-f", file.clone())));
+    options.extend(files.iter().flat_map(|file| pair("-f", file.clone())));
     options
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use chandlery_wire::DEFAULT_SECRETS_DIRECTORY;
 
-use super::{AUTHORITY, LABEL, Supply, TOKEN, Writer, fingerprint, is_for_us, megabytes};
+use super::{AUTHORITY, LABEL, Supply, TOKEN, Writer, is_for_us, megabytes, supplies_label};
 use crate::compose::service::Service;
 use crate::compose::yaml::{Kind, Node};
 
@@ -83,7 +83,7 @@ impl Writer<'_> {
             self.put_environment(environment, supply);
         }
         let mut labels = node.take("labels").filter(|labels| !labels.is_null()).unwrap_or_else(|| self.map(Vec::new()));
-        labels.put(LABEL, self.text(fingerprint(&supply.bundles)));
+        labels.put(LABEL, self.text(supplies_label(supply)));
         node.put("labels", labels);
 
         let items = |node: &Node, key: &str| node.get(key).map(Node::items).unwrap_or_default().to_vec();
@@ -137,17 +137,17 @@ impl Writer<'_> {
     fn make_absolute(&self, section: &mut Node, key: &str) {
         let Kind::Map(pairs) = &mut section.kind else { return };
         for (_, node) in pairs {
-            if let Some(path) = node.get(key).and_then(Node::as_str).map(|path| self.project.folder.join(path)) {
+            if let Some(path) = node.get(key).and_then(Node::as_str).map(|path| self.common.folder.join(path)) {
                 node.put(key, self.text(path.display().to_string()));
             }
         }
     }
 
     fn make_mount_absolute(&self, item: &mut Node) {
-        let moved = |source: &str| self.project.folder.join(source).display().to_string();
+        let moved = |source: &str| self.common.folder.join(source).display().to_string();
         let is_bind = item.get("type").and_then(Node::as_str) == Some("bind");
         if let Some(source) =
-            item.get("source").and_then(Node::as_str).filter(|source| is_bind && source.starts_with('.'))
+            item.get("source").and_then(Node::as_str).filter(|source| is_bind && !source.starts_with(['/', '~']))
         {
             let source = moved(source);
             item.put("source", self.text(source));

@@ -50,6 +50,7 @@ fn rendered(project: &Project, image: &Image, bundles: &[Bundle], tool: Tool) ->
         wrapper: "/opt/e".into(),
         authority: Some(("/state/ca.crt".into(), "abc".to_owned())),
         socket_folder: None,
+        folder: "/p".into(),
     };
     let text = emit(&overlay(project, &supplies, &common, tool).unwrap());
     yaml::read(&text, &Rc::from("o.yml")).unwrap()
@@ -217,7 +218,9 @@ fn the_override_over_the_files_keeps_everything_else() {
 
 #[test]
 fn swarm_gets_a_whole_file_without_the_secrets_that_the_entrypoint_brings() {
-    let project = project(FILE);
+    let mut project = project(FILE);
+    // Read as `-f c.yml`: what is written may lie anywhere, and its paths must not depend on it.
+    project.folder = "".into();
     let stack =
         rendered(&project, &image(&["/ep"], &["c"]), &[bundle(&[("PW", "s3cret", true)], &["pw"])], Tool::Swarm);
     assert_eq!(stack.get("version").and_then(Node::as_str), Some("3.8"));
@@ -276,4 +279,21 @@ fn a_container_is_made_anew_when_what_it_gets_is_another_version() {
     assert_eq!(label(first.clone()), label(elsewhere), "what others get does not matter");
     assert_ne!(label(first.clone()), label(value));
     assert_ne!(label(first), label(template), "what a template refers to may have changed");
+}
+
+#[test]
+fn a_container_that_follows_the_store_is_not_made_anew_for_a_value() {
+    let text = |value: &str, stored: &str| {
+        let project = project(&format!(
+            "services: {{a: {{image: i, environment: {{CHANDLERY_WATCH: {value}, PORT: 1, PW: x}}}}}}\n"
+        ));
+        let mut bundle = bundle(&[("PORT", stored, false), ("PW", stored, true)], &["pw"]);
+        bundle.variables[0].origin.version = stored.len().try_into().unwrap();
+        emit(&rendered(&project, &image(&[], &["c"]), &[bundle], Tool::One))
+    };
+    for on in ["1", "true", "\"on\""] {
+        assert_eq!(text(on, "2"), text(on, "33"), "{on}");
+        assert!(text(on, "2").contains("PW: \"\""), "a secret is still blank");
+    }
+    assert_ne!(text("0", "2"), text("0", "33"));
 }
