@@ -13,7 +13,7 @@ import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
-RELEASE = os.path.join(TARGET, "release")
+RELEASE = os.environ.get("CHANDLERY_BIN_DIR", os.path.join(TARGET, "release"))
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -87,13 +87,13 @@ def cpu(pid, with_children=False):
 class Server:
     """A server with a data directory of its own; `with` it, so that it ends with the benchmark."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, more=(), environment=(), release=RELEASE):
         self.directory = directory
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        program = need(os.path.join(RELEASE, "chandlery-server"), "cargo build --release -p chandlery-server -p chandlery")
-        arguments = ["--data-dir", directory, "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--log-level", "error"]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("CHANDLERY_")}
-        self.process = subprocess.Popen([program, *arguments], env=environment)
+        program = need(os.path.join(release, "chandlery-server"), "cargo build --release -p chandlery-server -p chandlery")
+        arguments = ["--data-dir", directory, "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--log-level", "error", *more]
+        own = {name: value for name, value in os.environ.items() if not name.startswith("CHANDLERY_")}
+        self.process = subprocess.Popen([program, *arguments], env=own | dict(environment))
         try:
             self.local = json.loads(self.made("local.json"))
             self.token = self.made("admin-token").strip()

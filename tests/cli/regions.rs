@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use chandlery_tests::page::{Page, Reader};
 use chandlery_tests::stacks::{folder, global_regions};
-use chandlery_tests::{Canaries, Output, Program, Run, Server, workspace};
+use chandlery_tests::{Canaries, Output, Run, Server};
 
 fn cli(server: &Server, args: &[&str]) -> Run {
     server.cli(args).env("CHANDLERY_STACK", "ship").env("CHANDLERY_ENVIRONMENT", "production")
@@ -33,24 +34,6 @@ fn ends(run: Run, code: i32) -> Output {
     output
 }
 
-/// The blocks of a page that a shell reads, each with the output that the page says comes of it.
-fn blocks(page: &str) -> Vec<(String, Option<String>)> {
-    let mut blocks: Vec<(String, Option<String>)> = Vec::new();
-    let mut fences = page.split("\n```");
-    fences.next();
-    while let Some(block) = fences.next() {
-        let (kind, text) = block.split_once('\n').expect("a block has lines");
-        match kind {
-            "sh" => blocks.push((text.to_owned(), None)),
-            "text" => blocks.last_mut().expect("output comes after a command").1 = Some(text.to_owned()),
-            _ => {}
-        }
-        // What stands between this block's end and the next one's beginning.
-        fences.next();
-    }
-    blocks
-}
-
 #[test]
 fn every_command_on_the_page_works() {
     let server = Server::start();
@@ -60,23 +43,9 @@ fn every_command_on_the_page_works() {
         let name = format!("{region}.env");
         fs::copy(folder("global").join(&name), envs.join(&name)).expect("the region's file is there");
     }
-    let page = fs::read_to_string(workspace().join("docs/REGIONS.md")).expect("the page is there");
-    let blocks = blocks(&page);
-    assert!(blocks.len() >= 10, "{} blocks were found on the page", blocks.len());
-    let programs = Program::Cli.path().parent().expect("a program is in a folder").to_owned();
-    for (script, said) in blocks {
-        // Without the -e, a command that fails in the middle of a block would be passed over.
-        let run = Run::new("/bin/sh")
-            .args(["-euc", &script])
-            .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
-            .env("HOME", server.project())
-            .env("CHANDLERY_DATA_DIR", server.data())
-            .current_dir(server.project());
-        let output = run.ok();
-        if let Some(said) = said {
-            assert_eq!(output.text().trim_end(), said.trim_end(), "{script}");
-        }
-    }
+    let page = Page::read("docs/REGIONS.md");
+    assert!(page.blocks().len() >= 10, "{} blocks were found on the page", page.blocks().len());
+    page.follow(&Reader::of(&server));
     let check = fs::read_to_string(server.project().join("check.xml")).expect("the report is there");
     assert!(check.starts_with("<?xml") && check.contains("failures=\"0\""), "{check}");
 }

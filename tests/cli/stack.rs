@@ -279,8 +279,10 @@ fn compose_2_gets_its_dialect_and_its_options_and_its_exit_code_comes_back() {
     }
     let misplaced = run(&["up", "--detach", "-f", "compose.yaml"]).fails();
     assert_eq!(misplaced.code(), 2, "{misplaced}");
-    let socket = run(&["render", "--identity", "socket"]).ok();
-    assert!(socket.text().contains("/run/chandlery/server:ro") && !socket.text().contains("TOKEN"), "{socket}");
+    // Nobody renders what would be refused: this server asks no Docker who its callers are.
+    let socket = run(&["render", "--identity", "socket"]).fails();
+    assert_eq!((socket.code(), socket.text()), (1, ""), "{socket}");
+    assert!(socket.stderr.contains("docker_socket is off"), "{socket}");
 }
 
 /// What docker-compose itself makes of the files; `None` where there is no docker-compose 1, or no Python to read its answer.

@@ -20,6 +20,7 @@ fn two_regions_run_with_passwords_that_nobody_else_sees() {
         return;
     }
     let images = Images::build();
+    let _steady = docker::nobody_leaves_a_swarm();
     let mut canaries = Canaries::new();
     let server = server_on_the_bridge();
     import_simpleapp(&server, &mut canaries);

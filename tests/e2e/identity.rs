@@ -258,6 +258,19 @@ fn what_only_looks_like_a_container_of_the_stack_is_refused() {
     );
     let labelled = changed(&shell, "labelled", &labels);
     host.refused(&[], &labelled, "brings the label");
+    // Those that a plain `docker run` gives: both from the command, none from the image, and no other tool's beside them.
+    let own = |service: &str| {
+        let label = |label: String| ["--label".to_owned(), label];
+        let project = format!("chandlery.project={}", host.project);
+        [label(project), label(format!("chandlery.service={service}"))].concat()
+    };
+    host.got(&own("app"), &shell, "got east k3y\n");
+    host.refused(&own("app"), &forged, "is pinned to other images");
+    host.refused(&own("app")[..2], &shell, "no labels of compose");
+    host.refused(&[own("app"), host.labelled("app", &[])].concat(), &shell, "more than one");
+    let half = changed(&shell, "half", &format!("LABEL chandlery.project={}", host.project));
+    host.refused(&own("db")[2..], &half, "brings the label");
+    host.refused(&own("db"), &half, "brings the label");
     // The host's processes in view make nobody another.
     host.refused(&["--pid=host".to_owned()], &shell, "no labels of compose");
     host.got(&host.labelled("app", &["--pid=host"]), &shell, "got east k3y\n");
@@ -269,7 +282,7 @@ fn what_only_looks_like_a_container_of_the_stack_is_refused() {
         "the region is east, and west was asked for",
     );
     host.refused(&host.labelled("app", &["-e", "CHANDLERY_SERVICE=db"]), &shell, "the service is app");
-    docker(&["rmi", &forged, &labelled]).ok();
+    docker(&["rmi", &forged, &labelled, &half]).ok();
 }
 
 #[test]

@@ -1,67 +1,79 @@
-//! The first team's compose file as they published it, and their stack file for Swarm: import, check, up, deploy. Nobody edits
-//! a file, the laptop's passwords are deleted before anything starts, and no container is made with one.
+//! The page about the first team's stack, done as it stands: their compose file as they published it, and their stack file for
+//! Swarm. Nobody edits a file, the laptop's passwords are deleted before anything starts, and no container is made with one.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use chandlery_tests::docker::{self, Images, Swarm, docker};
+use chandlery_tests::docker::{self, Images, Swarm, Tool, docker};
+use chandlery_tests::page::{Block, Page, Reader, Step};
 use chandlery_tests::stacks::folder;
-use chandlery_tests::{Canaries, Output, Program, Run, Server, StartOptions};
+use chandlery_tests::{Canaries, Output, Program, Run, Server};
 use serde_json::Value;
 
+const PAGE: &str = "docs/stacks/simpleapp.md";
+const PARTS: [&str; 3] = ["The laptop", "The password that was in the image", "Production"];
 const SERVICES: [&str; 3] = ["cache", "db", "app"];
 const GET: &str = "import urllib.request as u; print(u.urlopen('http://127.0.0.1/').read().decode())";
 const POST: &str = "import urllib.request as u; u.urlopen('http://127.0.0.1/', b'name=kai&food=laksa')";
+
+#[test]
+fn simpleapp_s_page_is_done_by_somebody() {
+    let page = Page::read(PAGE);
+    for Block { section, place, .. } in page.blocks() {
+        assert!(PARTS.contains(&section.as_str()), "{place}: no test does this part");
+    }
+}
 
 #[test]
 fn the_compose_file_runs_as_it_is() {
     if !docker::available("the_compose_file_runs_as_it_is") {
         return;
     }
-    let seed = Seed::new();
-    seed.stack(&["import", "-f", "docker-compose.yml", "--yes"]).ok();
-    seed.forget_devsecrets();
-    seed.be_patient();
-    assert_eq!(seed.heard(seed.stack(&["check"]).ok()).text().matches(" ok").count(), 3);
-    let project = seed.project();
-    let _down = Down(Some(seed.stack(&["down", "-p", &project, "--volumes", "--timeout", "2"])));
-    seed.up(&project, &["--detach", "--build"]);
+    Tool::all().iter().for_each(the_compose_file_runs);
+}
 
-    let container = |service: &str| format!("mysimpleapp_{service}");
-    seed.serves(&|| Some(container("app")));
+fn the_compose_file_runs(tool: &Tool) {
+    let mut seed = Seed::new(tool, "development");
+    let _steady = docker::nobody_leaves_a_swarm();
+    let _down = Down(Some(seed.stack(&["down", "--volumes", "--timeout", "2"])));
+    seed.does(PARTS[0], |_, _| true);
+    seed.know("mysql_password", None);
+    let app = || Some(container("app"));
+    seed.serves(None, &app);
     until("the database is healthy, by its image's own check", || {
         docker(&["inspect", "--format", "{{.State.Health.Status}}", &container("db")]).output().text().trim()
             == "healthy"
     });
     seed.shows_no_value(&SERVICES.map(container));
-    let id = |service: &str| docker(&["inspect", "--format", "{{.Id}}", &container(service)]).ok().text().to_owned();
-    let before = SERVICES.map(id);
-    assert!(seed.server.project().join("chandlery/stacks").join(&project).join("tokens/app").exists());
-    seed.up(&project, &["--detach"]);
-    assert_eq!(SERVICES.map(id), before, "nothing has changed, so nothing is made anew");
+    let ids = || SERVICES.map(|service| docker(&["inspect", "--format", "{{.Id}}", &container(service)]).ok().stdout);
+    let before = ids();
+    seed.heard(seed.stack(&["up", "--detach"]).ok());
+    assert_eq!(ids(), before, "nothing has changed, so nothing is made anew");
     // The memory of a container that starts again is empty: it must fetch again, with the token that it has.
     docker(&["restart", "--time", "2", &container("app")]).ok();
-    seed.serves(&|| Some(container("app")));
-
-    seed.cli(&["set", "GREETING", "--plain", "Selamat", "--for", "app"]).ok();
-    seed.up(&project, &["--detach"]);
-    let after = SERVICES.map(id);
-    assert_eq!((after[0] == before[0], after[1] == before[1], after[2] == before[2]), (true, true, false));
-    seed.serves(&|| Some(container("app")));
+    seed.serves(None, &app);
     let environment = docker(&["exec", &container("app"), "cat", "/proc/1/environ"]).ok().environment();
-    assert_eq!(environment.get("GREETING").map(String::as_str), Some("Selamat"));
     assert!(!environment.keys().any(|name| name.starts_with("CHANDLERY_")), "{environment:?}");
 
-    seed.heard(seed.stack(&["down", "-p", &project, "--volumes", "--timeout", "2"]).ok());
-    let tokens = seed.cli(&["token", "list", "--format", "json"]).ok().json();
-    let of_containers =
-        |token: &&Value| token["description"].as_str().is_some_and(|text| text.contains("by chandlery stack"));
-    let tokens: Vec<&Value> = tokens["tokens"].as_array().expect("a list").iter().filter(of_containers).collect();
-    assert_eq!(tokens.len(), 3, "one for each service, made once");
+    seed.does(PARTS[1], |seed, step| {
+        if runs(step, "stack down") {
+            seed.know("redis_password", None);
+            let after = ids();
+            assert_eq!([after[0] == before[0], after[1] == before[1], after[2] == before[2]], [false, true, false]);
+            seed.serves(None, &app);
+            let ping = |password: &str| docker(&["exec", &container("cache"), "redis-cli", "-a", password, "ping"]);
+            assert_eq!(ping(&seed.value("redis_password", None)).output().text(), "PONG\n");
+            assert!(!ping(&seed.baked).output().text().contains("PONG"), "what is in the image opens nothing any more");
+            seed.shows_no_value(&SERVICES.map(container));
+            assert_eq!(seed.tokens().len(), 3, "one for each service, made once");
+        }
+        true
+    });
+    let tokens = seed.tokens();
     assert!(tokens.iter().all(|token| token["revoked"].is_string() && token["expires"].is_string()), "{tokens:?}");
-    assert!(!seed.server.project().join("chandlery/stacks").join(&project).exists(), "the token files are gone");
+    assert!(!seed.state().exists(), "the token files are gone");
 }
 
 #[test]
@@ -69,189 +81,111 @@ fn the_stack_file_runs_in_swarm_in_the_region_of_its_node() {
     if !docker::available("the_stack_file_runs_in_swarm_in_the_region_of_its_node") {
         return;
     }
-    let seed = Seed::new();
-    let project = seed.project();
-    let _volumes = Volumes(["cache", "db"].map(|service| format!("{project}_{service}_data")));
+    let mut seed = Seed::new(&Tool::all()[0], "production");
+    let _volumes = Volumes(["cache", "db"].map(|service| format!("simpleapp_{service}_data")));
     seed.build_images();
     let _swarm = Swarm::alone();
-    seed.cli(&["init", "simpleapp", "--regions", "eu-west-1,sfo3"]).ok();
-    let node = docker(&["info", "--format", "{{.Name}}"]).ok().text().trim().to_owned();
-    seed.cli(&["node", "add", &node, "--region", "sfo3"]).ok();
-    let file = ["-f", "docker-stack.yml"];
-    let imported = seed.heard(seed.stack(&[&["import", "--yes"], &file[..]].concat()).ok());
-    for name in ["mysql_password --for app,db", "redis_password --for app"] {
-        let (name, services) = name.split_once(' ').expect("two words");
-        let command = format!("chandlery set {name} @FILE --file --mode 0444 {services}");
-        assert!(imported.stderr.contains(&command), "{command} is not in {imported}");
-    }
-    let missing = seed.heard(seed.stack(&[&["check"], &file[..]].concat()).fails());
-    assert_eq!(missing.code(), 1, "{missing}");
-    assert!(missing.stderr.contains("db in sfo3: mysql_password"), "{missing}");
-    let refused = seed.heard(seed.stack(&[&["deploy"], &file[..]].concat()).fails());
-    assert_eq!(refused.code(), 1, "nothing is deployed that would not start: {refused}");
-    for (name, services) in [("mysql_password", "app,db"), ("redis_password", "app")] {
-        let value = fs::read_to_string(seed.folder().join("devsecrets").join(name)).expect("a password");
-        seed.cli(&["set", name, "-", "--file", "--mode", "0444", "--for", services]).stdin(value.trim_end()).ok();
-    }
-    seed.forget_devsecrets();
-    seed.be_patient();
-    seed.cli(&["set", "GREETING", "--plain", "Hello", "--for", "app"]).ok();
-    seed.cli(&["set", "GREETING", "--plain", "Selamat", "--region", "sfo3"]).ok();
-    seed.stack(&[&["check"], &file[..]].concat()).ok();
-
-    let name = ["-p", project.as_str()];
-    let _down = Down(Some(seed.stack(&[&["down", "--swarm"], &file[..], &name[..]].concat())));
-    seed.heard(seed.stack(&[&["deploy"], &file[..], &name[..]].concat()).ok());
+    let files = ["-f", "docker-stack.yml", "-f", "redis.yml"];
+    let _down = Down(Some(seed.stack(&[&["down", "--swarm"], &files[..]].concat())));
+    // What the page has done before, but for the containers on the laptop.
+    seed.does(PARTS[0], |_, step| !runs(step, "stack up") && !runs(step, "docker "));
+    seed.does(PARTS[1], |_, step| !runs(step, "stack "));
     let task = |service: &str, number: u8| {
-        let filter = format!("name={project}_{service}.{number}.");
+        let filter = format!("name=simpleapp_{service}.{number}.");
         let found = docker(&["ps", "--quiet", "--filter", &filter, "--filter", "status=running"]).ok();
         found.text().lines().next().map(str::to_owned)
     };
-    for number in [1, 2] {
-        seed.serves(&|| task("app", number));
-    }
-    let app = task("app", 1).expect("it answered");
-    let environment = docker(&["exec", &app, "cat", "/proc/1/environ"]).ok().environment();
-    assert_eq!(environment.get("GREETING").map(String::as_str), Some("Selamat"), "the region of the node");
-    let containers: Vec<String> = SERVICES.iter().filter_map(|service| task(service, 1)).collect();
-    seed.shows_no_value(&containers);
-    for service in SERVICES {
-        let inspect = docker(&["service", "inspect", &format!("{project}_{service}")]).ok().stdout;
-        seed.canaries.assert_absent("docker service inspect", &inspect);
-        assert!(String::from_utf8_lossy(&inspect).contains("RestartPolicy"), "deploy keys are kept");
-    }
-    let placed = docker(&[
-        "service",
-        "inspect",
-        "--format",
-        "{{.Spec.TaskTemplate.Placement.Constraints}}",
-        &format!("{project}_db"),
-    ])
-    .ok();
-    assert!(placed.text().contains("node.role == manager"), "{placed}");
+    let mut looks = 0;
+    seed.does(PARTS[2], |seed, step| {
+        if runs(step, "for region in") {
+            seed.misses_its_external_secrets(&files);
+        }
+        if !runs(step, "service scale") && !runs(step, "stack down") {
+            return true;
+        }
+        looks += 1;
+        let format = "{{with .UpdateStatus}}{{.State}}{{else}}completed{{end}}";
+        until("the update is done", || {
+            docker(&["service", "inspect", "--format", format, "simpleapp_app"]).ok().text().trim() == "completed"
+        });
+        seed.know("mysql_password", Some("sfo3"));
+        seed.know("redis_password", Some("sfo3"));
+        for number in [1, 2] {
+            seed.serves(Some("sfo3"), &|| task("app", number));
+        }
+        let containers: Vec<String> = SERVICES.iter().filter_map(|service| task(service, 1)).collect();
+        assert_eq!(containers.len(), 3);
+        seed.shows_no_value(&containers);
+        for service in SERVICES {
+            let inspect = docker(&["service", "inspect", &format!("simpleapp_{service}")]).ok();
+            seed.canaries.assert_absent("docker service inspect", &inspect.stdout);
+            assert!(inspect.text().contains("RestartPolicy"), "deploy keys are kept");
+        }
+        let format = "{{.Spec.TaskTemplate.Placement.Constraints}}";
+        let placed = docker(&["service", "inspect", "--format", format, "simpleapp_db"]).ok();
+        assert!(placed.text().contains("node.role == manager"), "{placed}");
+        true
+    });
+    assert_eq!(looks, 2);
 }
 
-/// Users, file systems and capabilities as careful people have them, strings where lists are usual, and a health check that
-/// needs a password: over TLS, for a user who is not root cannot use the socket of a server that runs as root.
-#[test]
-fn services_keep_their_user_their_words_and_their_health_check() {
-    if !docker::available("services_keep_their_user_their_words_and_their_health_check") {
-        return;
-    }
-    let images = Images::build();
-    let mut canaries = Canaries::new();
-    let args = ["--listen".to_owned(), format!("{}:0", docker::bridge_address())].to_vec();
-    let server = Server::start_with(StartOptions { args, ..StartOptions::default() });
-    let (file, variable) = (canaries.value("the file"), canaries.value("the variable"));
-    fs::write(server.project().join("pw.txt"), format!("{file}\n")).expect("a file");
-    fs::write(server.project().join("app.env"), format!("API_TOKEN='{variable}'\nLINES=\"a\nb\"\n")).expect("a file");
-    fs::write(server.project().join("docker-compose.yml"), CAREFUL.replace("IMAGE", &images.shell)).expect("a file");
-    let stack = |args: &[&str]| {
-        let run = server.cli(&[&["stack"], args].concat()).env("CHANDLERY_STACK", "careful");
-        let run = run.env("CHANDLERY_ENTRYPOINT", Program::StaticEntrypoint.path());
-        run.env("CHANDLERY_ENVIRONMENT", "production").env("XDG_STATE_HOME", server.project())
-    };
-    let project = format!("chandlery-careful-{}", std::process::id());
-    let said = stack(&["import", "--yes"]).ok();
-    assert!(said.stderr.contains("chandlery set DB_URL --for nobody"), "{said}");
-    server
-        .cli(&["set", "DB_URL", "-", "-s", "careful", "-e", "production", "--for", "nobody"])
-        .stdin("postgres://db")
-        .ok();
-    let _down = Down(Some(stack(&["down", "-p", &project, "--timeout", "1"])));
-    stack(&["up", "-p", &project, "--detach"]).ok();
-
-    let container = |service: &str| {
-        let label = format!("label=com.docker.compose.service={service}");
-        let of_project = format!("label=com.docker.compose.project={project}");
-        docker(&["ps", "--all", "--quiet", "--filter", &label, "--filter", &of_project]).ok().text().trim().to_owned()
-    };
-    let (nobody, words) = (container("nobody"), container("words"));
-    until("both have said what they have", || {
-        docker::logs(&nobody).contains("end") && docker::logs(&words).contains("end")
-    });
-    let said = docker::logs(&nobody);
-    canaries.assert_present("the file", said.as_bytes());
-    assert!(said.contains("65534 a b|postgres://db|p$w|83|end"), "{said}");
-    let said = docker::logs(&words);
-    assert!(said.contains("zero o n e it's end"), "{said}");
-    until("the health check has the app's password", || {
-        docker(&["inspect", "--format", "{{.State.Health.Status}}", &words]).output().text().trim() == "healthy"
-    });
-    for container in [&nobody, &words] {
-        canaries.assert_absent("docker inspect", &docker(&["inspect", container]).ok().stdout);
-    }
+/// Whether this is a block with that command.
+fn runs(step: &Step, command: &str) -> bool {
+    matches!(step, Step::Run { script, .. } if script.contains(command))
 }
 
-const CAREFUL: &str = r#"
-version: '3.7'
-x-env: &env
-    SHARED: "a b"
-    DB_URL: postgres://app:${DB_PASSWORD:?it comes from the store}@db/x
-services:
-    nobody:
-        image: IMAGE
-        user: nobody
-        read_only: true
-        cap_drop: [ALL]
-        security_opt: [no-new-privileges:true]
-        environment:
-            <<: *env
-            DOLLAR: 'p$$w'
-            NUMBER: 0123
-        secrets: [{source: pw, target: database}]
-        command: sh -c 'cat /run/secrets/database; echo " $$(id -u) $$SHARED|$$DB_URL|$$DOLLAR|$$NUMBER|end"; sleep 600'
-    words:
-        image: IMAGE
-        entrypoint: sh -c 'echo "$$0 $$1 it'"'"'s end"; exec sleep 600'
-        command: [zero, o n e]
-        env_file: [app.env]
-        healthcheck:
-            test: test -n "$$API_TOKEN" && test "$$LINES" = "$$(printf 'a\nb')"
-            interval: 1s
-    tool:
-        image: nowhere/to-be-found
-        profiles: [tools]
-secrets:
-    pw: {file: ./pw.txt}
-"#;
+/// The name that the seed's own file gives it.
+fn container(service: &str) -> String {
+    format!("mysimpleapp_{service}")
+}
 
 /// A server, the team's folder with passwords that only this run knows, and the one Docker that its fixed names live in.
 struct Seed {
     server: Server,
     canaries: Canaries,
+    tool: Tool,
+    reader: Reader,
+    environment: &'static str,
+    /// Redis's password in the image.
+    baked: String,
     /// `container_name` and the port are the file's own: one run at a time on this machine.
     _alone: File,
 }
 
 impl Seed {
-    fn new() -> Self {
+    fn new(tool: &Tool, environment: &'static str) -> Self {
         let alone = File::create(std::env::temp_dir().join("chandlery-seed-001.lock")).expect("a lock file");
         alone.lock().expect("a lock");
         let images = Images::build();
-        let mut canaries = Canaries::new();
         let server = Server::start();
-        let seed = Self { server, _alone: alone, canaries: Canaries::new() };
-        copy(&folder("simpleapp/seed"), &seed.folder());
+        copy(&folder("simpleapp/seed"), &server.project().join("simpleapp"));
+        let reader = Reader::of(&server).env("CHANDLERY_ENTRYPOINT", Program::StaticEntrypoint.path());
+        let reader = reader.env("XDG_STATE_HOME", server.project()).env("COMPOSE_PROJECT_NAME", project());
+        let reader = tool.variables().into_iter().fold(reader, |reader, (name, value)| reader.env(name, value));
+        reader.run("cd simpleapp").ok();
+        let canaries = Canaries::new();
+        let (tool, baked) = (tool.clone(), String::new());
+        let mut seed = Self { server, canaries, tool, reader, environment, baked, _alone: alone };
         for name in ["mysql_password", "redis_password"] {
-            let value = canaries.value(name);
+            let value = seed.canaries.value(name);
             // With the newline that an editor leaves, and that broke the team's app.
             fs::write(seed.folder().join("devsecrets").join(name), format!("{value}\n")).expect("a file");
             seed.edit("redis_db/redis.conf", &format!("laptop-only-{}", name.trim_end_matches("_password")), &value);
+            seed.baked = value;
         }
         seed.edit("redis_db/Dockerfile", "REDIS=redis", &format!("REDIS={}", images.redis));
         seed.edit("mysql_db/Dockerfile", "MYSQL=mysql:latest", &format!("MYSQL={}", images.mariadb));
         seed.edit("app/Dockerfile", "PYTHON=python", &format!("PYTHON={}", images.python));
-        Self { canaries, ..seed }
+        seed
     }
 
     fn folder(&self) -> PathBuf {
         self.server.project().join("simpleapp")
     }
 
-    /// A name for compose's project that no other run has.
-    fn project(&self) -> String {
-        format!("chandlery-seed-{}", std::process::id())
+    /// Where the tokens of its containers are.
+    fn state(&self) -> PathBuf {
+        self.server.project().join("chandlery/stacks").join(project())
     }
 
     fn edit(&self, file: &str, from: &str, to: &str) {
@@ -260,36 +194,37 @@ impl Seed {
         fs::write(path, text.replace(from, to)).expect("a file of a copy");
     }
 
-    fn forget_devsecrets(&self) {
-        fs::remove_dir_all(self.folder().join("devsecrets")).expect("a folder");
-    }
-
-    /// The entrypoint waits for `WAIT_HOSTS`; a machine that runs all tests at once makes a database slowly.
-    fn be_patient(&self) {
-        self.cli(&["set", "WAIT_TIMEOUT", "--plain", "120", "--for", "app"]).ok();
-    }
-
-    fn cli(&self, args: &[&str]) -> Run {
-        let home = std::env::var_os("HOME").unwrap_or_default();
-        self.server
-            .cli(args)
-            .current_dir(self.folder())
-            .env("CHANDLERY_STACK", "simpleapp")
-            .env("CHANDLERY_ENVIRONMENT", "production")
-            .env("CHANDLERY_ENTRYPOINT", Program::StaticEntrypoint.path())
-            .env("XDG_STATE_HOME", self.server.project())
-            .env("DOCKER_CONFIG", Path::new(&home).join(".docker"))
-            // The classic builder finds the local images without asking anybody for them.
-            .env("DOCKER_BUILDKIT", "0")
+    /// Does a part of the page; each step after the test has looked at what is there, and only where it says so.
+    fn does(&mut self, section: &str, mut looks: impl FnMut(&mut Self, &Step) -> bool) {
+        let page = Page::read(PAGE);
+        let blocks: Vec<&Block> = page.blocks().iter().filter(|block| block.section == section).collect();
+        assert!(!blocks.is_empty(), "the page has no part {section}");
+        for block in blocks {
+            if looks(self, &block.step)
+                && let Some(output) = self.reader.does(block)
+            {
+                self.heard(output);
+            }
+        }
     }
 
     fn stack(&self, args: &[&str]) -> Run {
-        self.cli(&[&["stack"], args].concat())
+        let run = self.server.cli(&[&["stack"], args].concat()).current_dir(self.folder());
+        let run = run.env("CHANDLERY_STACK", "simpleapp").env("CHANDLERY_ENVIRONMENT", self.environment);
+        let run = run.env("CHANDLERY_ENTRYPOINT", Program::StaticEntrypoint.path());
+        self.tool.to(run.env("XDG_STATE_HOME", self.server.project()).env("COMPOSE_PROJECT_NAME", project()))
     }
 
-    fn up(&self, project: &str, more: &[&str]) {
-        let args = [&["up", "-p", project], more].concat();
-        self.heard(self.stack(&args).ok());
+    /// What the store has now, where the reader is.
+    fn value(&self, name: &str, region: Option<&str>) -> String {
+        let region = region.map_or(String::new(), |region| format!(" --region {region}"));
+        self.reader.run(&format!("chandlery get {name}{region}")).ok().text().to_owned()
+    }
+
+    /// From now on it must not be seen either.
+    fn know(&mut self, name: &str, region: Option<&str>) {
+        let value = self.value(name, region);
+        self.canaries.watch(name, &value);
     }
 
     /// No value in what was said.
@@ -297,6 +232,29 @@ impl Seed {
         self.canaries.assert_absent("stdout", &output.stdout);
         self.canaries.assert_absent("stderr", output.stderr.as_bytes());
         output
+    }
+
+    /// Those that `up` has made.
+    fn tokens(&self) -> Vec<Value> {
+        let tokens = self.reader.run("chandlery token list --format json").ok().json();
+        let made =
+            |token: &&Value| token["description"].as_str().is_some_and(|text| text.contains("by chandlery stack"));
+        tokens["tokens"].as_array().expect("a list").iter().filter(made).cloned().collect()
+    }
+
+    /// What `import` cannot read back from Swarm it has named; until it is set, nothing is deployed.
+    fn misses_its_external_secrets(&self, files: &[&str]) {
+        let said = self.heard(self.stack(&[&["import", "--yes"], files].concat()).ok());
+        for name in ["mysql_password --for app,db", "redis_password --for app"] {
+            let (name, services) = name.split_once(' ').expect("two words");
+            let command = format!("chandlery set {name} @FILE --file --mode 0444 {services}");
+            assert!(said.stderr.contains(&command), "{command} is not in {said}");
+        }
+        let missing = self.heard(self.stack(&[&["check"], files].concat()).fails());
+        assert_eq!(missing.code(), 1, "{missing}");
+        assert!(missing.stderr.contains("db in sfo3: mysql_password"), "{missing}");
+        let refused = self.heard(self.stack(&[&["deploy"], files].concat()).fails());
+        assert_eq!(refused.code(), 1, "nothing is deployed that would not start: {refused}");
     }
 
     fn build_images(&self) {
@@ -308,7 +266,7 @@ impl Seed {
     }
 
     /// The app answers, counts, and stores: its passwords are those of Redis and of the database.
-    fn serves(&self, container: &dyn Fn() -> Option<String>) {
+    fn serves(&self, region: Option<&str>, container: &dyn Fn() -> Option<String>) {
         until("the app answers", || {
             container()
                 .is_some_and(|container| docker(&["exec", &container, "python3", "-c", GET]).output().code() == 0)
@@ -319,9 +277,8 @@ impl Seed {
         assert!(page["visits"].as_u64() >= Some(2), "{page}");
         assert_eq!(page["favourites"][0], serde_json::json!(["kai", "laksa"]));
         assert_eq!(page["chandlery_variables"], Value::Array(Vec::new()));
-        let password = docker(&["exec", &container, "cat", "/run/secrets/mysql_password"]).ok().stdout;
-        self.canaries.assert_present("mysql_password", &password);
-        assert!(!password.ends_with(b"\n"));
+        let password = docker(&["exec", &container, "cat", "/run/secrets/mysql_password"]).ok();
+        assert!(password.text() == self.value("mysql_password", region), "byte for byte, without a newline at its end");
     }
 
     fn shows_no_value(&self, containers: &[String]) {
@@ -335,8 +292,13 @@ impl Seed {
     }
 }
 
-/// Takes the stack down when the test ends, however it ends.
-struct Down(Option<Run>);
+/// A name for compose's project that no other run has.
+fn project() -> String {
+    format!("chandlery-seed-{}", std::process::id())
+}
+
+/// Takes a stack down when its test ends, however it ends.
+pub(crate) struct Down(pub(crate) Option<Run>);
 
 impl Drop for Down {
     fn drop(&mut self) {

@@ -1,49 +1,33 @@
 //! One Swarm service, two nodes, two regions: each task has its own region's environment, and scaling and a rolling update
 //! keep it that way.
 
-use std::fs::{self, File};
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use chandlery_tests::docker::{self, Images, docker};
-use chandlery_tests::{Output, Place, Program, Run, Server, StartOptions, workspace};
+use chandlery_tests::docker::{Images, docker};
+use chandlery_tests::{Output, Place, Program, Run, SecondHost, Server, StartOptions};
 use serde_json::Value;
-use tempfile::TempDir;
 
 const SECOND: &str = "chandlery-vm-2";
 const PLACE: Place<'static> = Place { stack: "ship", environment: "production", region: None, service: "app" };
 
 /// Two dockers in one swarm, which only one test at a time has.
 struct Swarm {
-    folder: TempDir,
+    second: SecondHost,
     /// What Swarm calls this host.
     first: String,
-    _only: File,
 }
 
 impl Swarm {
     fn new() -> Self {
-        let only = File::create("/tmp/chandlery-swarm.lock").expect("a lock file");
-        rustix::fs::flock(&only, rustix::fs::FlockOperation::LockExclusive).expect("a lock");
-        let folder = TempDir::with_prefix("chandlery-node-").expect("a temporary folder");
+        let second = SecondHost::start(SECOND);
         let first = docker(&["info", "--format", "{{.Name}}"]).ok().text().trim().to_owned();
-        let swarm = Self { folder, first, _only: only };
-        swarm.second_node(&["start"], &[SECOND]).ok();
+        let swarm = Self { second, first };
         docker(&["swarm", "init", "--advertise-addr", "10.213.77.1", "--listen-addr", "10.213.77.1:2377"]).ok();
         let token = docker(&["swarm", "join-token", "-q", "worker"]).ok().text().trim().to_owned();
-        swarm.second(&["swarm", "join", "--token", &token, "10.213.77.1:2377"]).ok();
+        swarm.second.docker(&["swarm", "join", "--token", &token, "10.213.77.1:2377"]).ok();
         swarm
-    }
-
-    fn second_node(&self, before: &[&str], after: &[&str]) -> Run {
-        let folder = self.folder.path().to_str().expect("a plain path");
-        Run::new(workspace().join("tests/e2e/second_node")).args([before, &[folder], after].concat())
-    }
-
-    /// The other node's docker.
-    fn second(&self, args: &[&str]) -> Run {
-        let socket = format!("unix://{}/docker.sock", self.folder.path().display());
-        docker(&[&["--host", &socket], args].concat())
     }
 
     /// What the tasks that run on each node have printed.
@@ -54,15 +38,14 @@ impl Swarm {
             let ids: Vec<String> = ids.text().split_whitespace().map(str::to_owned).collect();
             ids.iter().map(|id| run(&["logs", id]).output().text().trim().to_owned()).collect::<Vec<_>>()
         };
-        [on(&|args| docker(args)), on(&|args| self.second(args))]
+        [on(&|args| docker(args)), on(&|args| self.second.docker(args))]
     }
 }
 
 impl Drop for Swarm {
     fn drop(&mut self) {
-        drop(self.second(&["swarm", "leave", "--force"]).output());
+        drop(self.second.docker(&["swarm", "leave", "--force"]).output());
         drop(docker(&["swarm", "leave", "--force"]).output());
-        drop(self.second_node(&["stop"], &[]).output());
     }
 }
 
@@ -130,19 +113,12 @@ secrets:
 #[test]
 fn one_service_has_on_each_node_the_environment_of_its_region() {
     let name = "one_service_has_on_each_node_the_environment_of_its_region";
-    if !docker::available(name) {
-        return;
-    }
-    if !rustix::process::geteuid().is_root() {
-        chandlery_tests::skip(name, "only root makes a second Docker host");
+    if !SecondHost::available(name) {
         return;
     }
     let images = Images::build();
     let swarm = Swarm::new();
-    let saved = swarm.folder.path().join("image.tar");
-    let saved = saved.to_str().expect("a plain path");
-    docker(&["save", "-o", saved, &images.shell]).ok();
-    swarm.second(&["load", "-i", saved]).ok();
+    swarm.second.load(&images.shell);
 
     let args = ["--listen".to_owned(), "10.213.77.1:0".to_owned()].to_vec();
     let server = Server::start_with(StartOptions { args, ..StartOptions::default() });
@@ -153,9 +129,9 @@ fn one_service_has_on_each_node_the_environment_of_its_region() {
     for (node, region) in [(swarm.first.as_str(), "east"), (SECOND, "west")] {
         server.cli(&["node", "add", node, "--region", region]).ok();
     }
-    let token = swarm.folder.path().join("token");
+    let token = swarm.second.folder().join("token");
     fs::write(&token, server.bundle_token(&PLACE)).expect("a folder takes a file");
-    let file = swarm.folder.path().join("stack.yml");
+    let file = swarm.second.folder().join("stack.yml");
     fs::write(&file, stack_file(&server, &images, token.to_str().expect("a plain path")))
         .expect("a folder takes a file");
 

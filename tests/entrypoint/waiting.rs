@@ -12,7 +12,7 @@ use chandlery_tests::{Output, Program, Run};
 use serde_json::Value;
 
 /// Longer than any of these servers takes to come up on a busy machine.
-const LONG: &str = "90s";
+const LONG: &str = "300s";
 
 /// `chandlery-entrypoint wait` for these URLs.
 fn wait(urls: &[&str], time: &str) -> Run {

@@ -40,6 +40,16 @@ fn the_entrypoint_has_no_async_runtime_and_no_http_stack() {
 }
 
 #[test]
+fn the_client_of_aws_is_the_servers_alone() {
+    for package in ["chandlery", "chandlery-entrypoint", "chandlery-wire"] {
+        let packages = tree(package);
+        let aws: Vec<_> = packages.iter().filter(|name| name.starts_with("aws-")).collect();
+        assert!(aws.is_empty(), "{package} is built from {aws:?}");
+    }
+    assert!(tree("chandlery-server").contains("aws-sdk-secretsmanager"));
+}
+
+#[test]
 fn there_is_one_crypto_provider_in_the_whole_tree() {
     let lock = fs::read_to_string(workspace().join("Cargo.lock")).expect("the lock file is text");
     for banned in ["aws-lc-rs", "aws-lc-sys", "openssl-sys", "native-tls"] {

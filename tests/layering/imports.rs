@@ -20,6 +20,10 @@ const KNOWN_TO: &[(&str, &[&str])] = &[
     ("tokio_postgres", &["store"]),
     // For two of them it is a part of ring only: see RING_IN_PART.
     ("ring", &["crypto", "audit", "pki"]),
+    ("aws_config", &["source"]),
+    ("aws_credential_types", &["source"]),
+    ("aws_sdk_secretsmanager", &["source"]),
+    ("aws_smithy_http_client", &["source"]),
     ("aes", &["crypto"]),
     ("aes_gcm", &["crypto"]),
 ];

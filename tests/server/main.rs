@@ -3,8 +3,10 @@
 mod changes;
 mod destroy;
 mod durability;
+mod killed;
 mod long_poll;
 mod openapi;
 mod outages;
+mod references;
 mod surface;
 mod tamper;

@@ -2,14 +2,12 @@
 
 use std::path::PathBuf;
 
-use chandlery_tests::{Run, Server, StartOptions, skip};
+use chandlery_tests::{Run, Server, StartOptions, skip, target};
 use serde_json::json;
 
 #[test]
 fn no_generated_request_makes_a_500() {
-    let own = std::env::current_exe().expect("a test knows its own file");
-    let target = own.ancestors().nth(3).expect("a test is in target/<profile>/deps");
-    let program = target.join("schemathesis/bin/schemathesis");
+    let program = target().join("schemathesis/bin/schemathesis");
     if !program.exists() {
         return skip("no_generated_request_makes_a_500", "schemathesis is not there: ./tests/run installs it");
     }

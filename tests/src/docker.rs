@@ -1,10 +1,14 @@
 //! Docker, where there is one.
 
+mod compose;
+
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use crate::{Output, Run, programs::workspace, skip};
+
+pub use compose::Tool;
 
 /// A `docker` command.
 #[must_use]
@@ -46,6 +50,9 @@ pub struct Images {
     pub redis: String,
     pub mariadb: String,
     pub python: String,
+    pub ruby: String,
+    pub nginx: String,
+    pub haproxy: String,
 }
 
 impl Images {
@@ -61,7 +68,15 @@ impl Images {
             let found = names.text().lines().find(|name| name.contains(&format!("/{image}:")));
             found.unwrap_or_else(|| panic!("there is no image {image}")).to_owned()
         };
-        Self { shell: named("shell"), redis: named("redis"), mariadb: named("mariadb"), python: named("python") }
+        Self {
+            shell: named("shell"),
+            redis: named("redis"),
+            mariadb: named("mariadb"),
+            python: named("python"),
+            ruby: named("ruby"),
+            nginx: named("nginx"),
+            haproxy: named("haproxy"),
+        }
     }
 
     /// What tells these images from those of another version of `tests/images`.
@@ -116,6 +131,23 @@ impl Drop for Compose {
     }
 }
 
+/// Held by who needs the networks that docker-compose 1 makes. It makes them attachable, and whoever leaves a Swarm takes all
+/// containers off all such networks, those of other projects too (Docker 20.10, `clearAttachableNetworks`).
+///
+/// # Panics
+/// If the lock cannot be had.
+#[must_use]
+pub fn nobody_leaves_a_swarm() -> File {
+    let lock = swarm_lock();
+    lock.lock_shared().expect("a lock can be waited for");
+    lock
+}
+
+fn swarm_lock() -> File {
+    let path = std::env::temp_dir().join("chandlery-swarm.lock");
+    File::options().create(true).append(true).open(path).expect("a lock file can be made")
+}
+
 /// A Swarm of this one machine. There is one a daemon, so whoever uses it holds a lock; the one who made it takes it
 /// down.
 #[derive(Debug)]
@@ -132,8 +164,7 @@ impl Swarm {
     /// If it cannot be made.
     #[must_use]
     pub fn alone() -> Self {
-        let path = std::env::temp_dir().join("chandlery-swarm.lock");
-        let lock = File::options().create(true).append(true).open(path).expect("a lock file can be made");
+        let lock = swarm_lock();
         lock.lock().expect("a lock can be waited for");
         let state = docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"]).ok();
         let made = state.text().trim() != "active";

@@ -33,12 +33,22 @@ impl Program {
 }
 
 /// `CHANDLERY_BIN_DIR`, or the folder that this test's own binary was built into.
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     if let Some(folder) = std::env::var_os("CHANDLERY_BIN_DIR") {
         return folder.into();
     }
     let own = std::env::current_exe().expect("a test knows its own file");
     own.ancestors().nth(2).expect("a test is in target/<profile>/deps").to_owned()
+}
+
+/// Where cargo builds, and `tests/run` installs testers beside.
+///
+/// # Panics
+/// If the test was moved away from there.
+#[must_use]
+pub fn target() -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its own file");
+    own.ancestors().nth(3).expect("a test is in target/<profile>/deps").to_owned()
 }
 
 /// The root of the repository.

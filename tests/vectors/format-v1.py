@@ -105,6 +105,11 @@ for name, region, revision in [("DESKTOP-4F", "us-east-1", 9), ("vm-1", "eu-west
     nodes.append(n | {"mac": mac(by_id[2], data).hex()})
 all_nodes = text("chandlery/v1/nodes") + number(len(nodes)) + b"".join(field(bytes.fromhex(n["mac"])) for n in nodes)
 
+outside = {"address": "aws:eu-west-1:app/production", "revision": 43, "value": b"hunter2".hex()}
+outside["name"] = mac(by_id[5], text("chandlery/v1/outside-name") + text(outside["address"])).hex()
+outside["stored"] = (outside["revision"].to_bytes(8, "big") + mac(by_id[5], text("chandlery/v1/outside")
+                     + text(outside["address"]) + number(outside["revision"]) + field(b"hunter2"))).hex()
+
 print_to = os.path.join(os.path.dirname(os.path.abspath(__file__)), "format-v1.json")
 with open(print_to, "w") as out:
     json.dump({
@@ -118,5 +123,6 @@ with open(print_to, "w") as out:
                         mac(by_id[5], text("chandlery/v1/fingerprint") + field(b"hunter2"))[:8].hex(),
                         "shown": mac(by_id[5], text("chandlery/v1/shown-fingerprint") + text("simpleapp")
                                      + text("production") + field(b"hunter2")).hex()},
+        "outside": outside,
     }, out, indent=1)
     out.write("\n")

@@ -1,0 +1,8 @@
+//! `chandlery aws` on real programs, with moto as AWS and faults put in between.
+
+mod faults;
+mod import;
+mod page;
+mod push;
+mod references;
+mod rules;

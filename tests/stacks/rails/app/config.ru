@@ -1,0 +1,3 @@
+require_relative "daily_report"
+
+run DailyReport.new

@@ -1,0 +1,3 @@
+require_relative "daily_report"
+
+DailyReport.new.migrate

@@ -1,0 +1,10 @@
+SET sql_log_bin = 0;
+CREATE USER IF NOT EXISTS dailyreport@'%';
+ALTER USER dailyreport@'%' IDENTIFIED VIA mysql_native_password USING PASSWORD('${app_password}') OR mysql_native_password USING PASSWORD('${app_password_before}');
+GRANT ALL ON dailyreport.* TO dailyreport@'%';
+CREATE USER IF NOT EXISTS backup@'%';
+ALTER USER backup@'%' IDENTIFIED BY '${backup_password}';
+GRANT SELECT, SHOW VIEW, TRIGGER, EVENT, LOCK TABLES ON dailyreport.* TO backup@'%';
+CREATE USER IF NOT EXISTS replication@'%';
+ALTER USER replication@'%' IDENTIFIED BY '${replication_password}';
+GRANT REPLICATION SLAVE ON *.* TO replication@'%';
