@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use chandlery_tests::docker::{self, Images, docker};
+use chandlery_tests::docker::{Images, docker};
 use chandlery_tests::page::{Block, Page, Reader};
 use chandlery_tests::stacks::{folder, global_regions};
 use chandlery_tests::{Program, Run, SecondHost, Server, StartOptions};
@@ -25,7 +25,6 @@ fn the_page_of_the_global_stack_is_followed_without_one_failed_request() {
     if !SecondHost::available(NAME) {
         return;
     }
-    let _networks = docker::nobody_leaves_a_swarm();
     let world = World::new();
     let page = Page::read("docs/stacks/global.md");
     let mut sections: Vec<&str> = page.blocks().iter().map(|block| block.section.as_str()).collect();

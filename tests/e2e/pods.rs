@@ -1,14 +1,14 @@
 //! The second team's stack as `docs/stacks/pods.md` runs it: nginx, an app, three workers, a database and a mail catcher, on the
 //! laptop and in production, from one file that nobody edits.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 use chandlery_tests::docker::{self, Images, docker};
 use chandlery_tests::machine::Machine;
 use chandlery_tests::page::{Page, Reader, Step};
-use chandlery_tests::stacks::folder;
-use chandlery_tests::{Output, Program, Server};
+use chandlery_tests::stacks;
+use chandlery_tests::{Output, Program, Server, turn};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -24,11 +24,10 @@ fn the_page_runs_the_same_file_on_the_laptop_and_in_production() {
     }
     let _networks = docker::nobody_leaves_a_swarm();
     // The ports are the file's own, and another team's file has one of them, too.
-    let alone = File::create(std::env::temp_dir().join("chandlery-seed-001.lock")).expect("a lock file");
-    alone.lock().expect("a lock");
+    let _alone = turn::alone("seed-001");
     let server = Server::start();
     let here = server.project().join("pods");
-    copy(&folder("pods"), &here);
+    stacks::copy("pods", &here);
     name_images(&here);
     let home = std::env::var_os("HOME").unwrap_or_default();
     let reader = Reader::of(&server)
@@ -66,7 +65,7 @@ fn the_page_runs_the_same_file_on_the_laptop_and_in_production() {
 fn units_serve_production_on_a_machine() {
     let Some(machine) = Machine::boot("units_serve_production_on_a_machine", "pods") else { return };
     let here = TempDir::with_prefix("chandlery-pods-").expect("a temporary folder");
-    copy(&folder("pods"), here.path());
+    stacks::copy("pods", here.path());
     name_images(here.path());
     for (service, name) in [("backend", "qwaya/app-backend"), ("frontend", "qwaya/app-frontend")] {
         let own = format!("chandlery-pods-{service}-{}", std::process::id());
@@ -202,18 +201,5 @@ struct Down<'a>(&'a Reader);
 impl Drop for Down<'_> {
     fn drop(&mut self) {
         let _: Output = self.0.run("chandlery stack down --volumes --timeout 2").output();
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder can be listed") {
-        let entry = entry.expect("a folder can be listed");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
     }
 }

@@ -147,7 +147,7 @@ impl Team {
 
     /// Two apps behind nginx, a replica that has what the primary has, and passwords from the store.
     fn is_itself(&self) {
-        until("both apps answer", || self.answering(10).len() == 2);
+        docker::until("both apps answer", || self.answering(10).len() == 2);
         for _ in 0..4 {
             let said = self.run("curl --silent --fail --cookie jar $address/reports").json();
             assert_eq!((said["reporter"].as_str(), said["env"].as_str()), (Some("kai"), Some("production")), "{said}");
@@ -175,21 +175,23 @@ impl Team {
         let section = "5. Scale, and take out for maintenance";
         let visitors = Visitors::new(self.address());
         self.step(section, 0);
-        until("web-1 is out", || self.answering(10).len() == 1);
+        docker::until("web-1 is out", || self.answering(10).len() == 1);
         self.run("chandlery set LB_SERVERS --plain 'server web-9:8080;'");
-        until("nginx refused the third", || docker::logs(&self.container("lb")).contains("is not used"));
+        docker::until("nginx refused the third", || docker::logs(&self.container("lb")).contains("is not used"));
         let file = self.inside("lb", &["cat", "/run/secrets/lb.conf"]);
         assert!(file.text().contains("server web-2:8080") && !file.text().contains("web-9"), "{file}");
         self.inside("lb", &["nginx", "-t", "-q", "-c", "/run/secrets/lb.conf"]);
         self.step(section, 1);
-        until("web-1 is back", || self.answering(10).len() == 2);
+        docker::until("web-1 is back", || self.answering(10).len() == 2);
         visitors.were_all_served();
     }
 
     fn survives_the_loss_of_its_databases(&self) {
         let section = "6. Backup and restore";
         self.run("for i in 1 2 3; do curl --silent --fail --data \"text=it's $i\" $address/reports; done");
-        until("the replica has all", || self.sql("replica", "SELECT count(*) FROM dailyreport.reports").trim() == "4");
+        docker::until("the replica has all", || {
+            self.sql("replica", "SELECT count(*) FROM dailyreport.reports").trim() == "4"
+        });
         let before = self.reports();
         self.step(section, 0);
         let dump = self.dump();
@@ -204,7 +206,7 @@ impl Team {
         let volumes = docker(&["volume", "ls", "--quiet", "--filter", &format!("name={}", self.project)]).ok();
         assert_eq!(volumes.text().trim(), "", "both databases are gone");
         self.step(section, 2);
-        until("the replica has all again", || self.reports() == before);
+        docker::until("the replica has all again", || self.reports() == before);
         self.run("chandlery stack run --region host-1 --rm backup");
         assert_eq!(self.dump(), dump, "what is restored is what was there");
         self.shows_no_value();
@@ -226,7 +228,7 @@ impl Team {
         let new = self.watch("app_password", "the new password");
         assert_ne!(old, new);
         for server in ["db", "replica"] {
-            until("both passwords are good", || self.opens(server, &old) && self.opens(server, &new));
+            docker::until("both passwords are good", || self.opens(server, &old) && self.opens(server, &new));
         }
         self.step(section, 1);
         for service in ["web-1", "web-2"] {
@@ -236,9 +238,9 @@ impl Team {
         }
         self.step(section, 2);
         for server in ["db", "replica"] {
-            until("the old one is good no more", || !self.opens(server, &old) && self.opens(server, &new));
+            docker::until("the old one is good no more", || !self.opens(server, &old) && self.opens(server, &new));
         }
-        until("both apps answer", || self.answering(10).len() == 2);
+        docker::until("both apps answer", || self.answering(10).len() == 2);
         visitors.were_all_served();
     }
 
@@ -305,7 +307,7 @@ fn let_the_database_start_when_all_wait(project: &str) {
         let log = if container.is_empty() { String::new() } else { docker::logs(&container) };
         ["connection refused", "name is not found"].iter().any(|seen| log.contains(seen))
     };
-    until("all wait for the database", || ["replica", "web-1", "web-2", "lb"].into_iter().all(waits));
+    docker::until("all wait for the database", || ["replica", "web-1", "web-2", "lb"].into_iter().all(waits));
     docker(&["exec", &container(project, "db"), "touch", LET_GO]).ok();
 }
 
@@ -362,16 +364,6 @@ fn get(address: &str) -> Option<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..1500 {
-        if done() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
-    panic!("it never came about that {what}: {}", docker(&["ps", "--all"]).output());
 }
 
 /// Takes the stack down when the test ends, however it ends, and the images that were built for it.

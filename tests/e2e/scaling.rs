@@ -8,8 +8,8 @@ use std::path::Path;
 
 use chandlery_tests::docker::{self, Images, docker};
 use chandlery_tests::page::{Page, Reader, Step};
-use chandlery_tests::stacks::folder;
-use chandlery_tests::{Canaries, Habit, Program, Run, Server, StartOptions, Tally, Traffic};
+use chandlery_tests::stacks;
+use chandlery_tests::{Canaries, Habit, Program, Server, StartOptions, Tally, Traffic, turn};
 
 const PAGE: &str = "docs/stacks/scaling.md";
 /// What compose names containers after: the folder, and what the page says for the second region.
@@ -34,7 +34,12 @@ fn the_page_scales_and_changes_without_a_failed_request() {
     follow(&stack, "Scaling a web application, without Consul");
     for block in section("The files") {
         let Step::Write { name, text } = &block.step else { panic!("{}: no file", block.place) };
-        assert_eq!(*text, read(&folder("scaling").join(name)), "{}: {name} is another one in the folder", block.place);
+        assert_eq!(
+            *text,
+            read(&stacks::folder("scaling").join(name)),
+            "{}: {name} is another one in the folder",
+            block.place
+        );
     }
     follow(&stack, "Into the store");
     follow(&stack, "Start");
@@ -89,14 +94,14 @@ struct Stack {
 
 impl Stack {
     fn new() -> Self {
-        let alone = File::create(std::env::temp_dir().join("chandlery-scaling.lock")).expect("a lock file");
-        alone.lock().expect("a lock");
+        let steady = docker::nobody_leaves_a_swarm();
+        let alone = turn::alone("scaling");
         let images = Images::build();
         // HAProxy is not root here, and so not one to use the socket of a server of root's.
         let args = ["--listen".to_owned(), format!("{}:0", docker::bridge_address())].to_vec();
         let server = Server::start_with(StartOptions { args, ..StartOptions::default() });
         let place = server.project().join("scaling");
-        copy(&folder("scaling"), &place);
+        stacks::copy("scaling", &place);
         let reader = Reader::new(&place)
             .env("HOME", server.project())
             .env("CHANDLERY_DATA_DIR", server.data())
@@ -105,8 +110,7 @@ impl Stack {
             .env("WEB_IMAGE", images.python)
             .env("PORT", "18480")
             .env("STATS_PORT", "18490");
-        let stack =
-            Self { server, reader, canaries: Canaries::new(), _alone: alone, _steady: docker::nobody_leaves_a_swarm() };
+        let stack = Self { server, reader, canaries: Canaries::new(), _alone: alone, _steady: steady };
         stack.clear();
         stack
     }
@@ -183,8 +187,4 @@ fn address(container: &str) -> SocketAddr {
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn copy(from: &Path, to: &Path) {
-    drop(Run::new("/bin/cp").args([Path::new("-r"), from, to]).ok());
 }

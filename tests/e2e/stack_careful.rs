@@ -1,8 +1,6 @@
 //! A compose file of careful people: nothing of what it says gets lost, under either compose.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
 
 use chandlery_tests::docker::{self, Images, Tool, docker};
 use chandlery_tests::{Canaries, Program, Server, StartOptions};
@@ -50,7 +48,7 @@ fn keep_their_user_their_words_and_their_health_check(tool: &Tool) {
         docker(&["ps", "--all", "--quiet", "--filter", &label, "--filter", &of_project]).ok().text().trim().to_owned()
     };
     let (nobody, words) = (container("nobody"), container("words"));
-    until("both have said what they have", || {
+    docker::until("both have said what they have", || {
         docker::logs(&nobody).contains("end") && docker::logs(&words).contains("end")
     });
     let said = docker::logs(&nobody);
@@ -58,7 +56,7 @@ fn keep_their_user_their_words_and_their_health_check(tool: &Tool) {
     assert!(said.contains("65534 a b|postgres://db|p$w|83|end"), "{}: {said}", tool.name);
     let said = docker::logs(&words);
     assert!(said.contains("zero o n e it's end"), "{said}");
-    until("the health check has the app's password", || {
+    docker::until("the health check has the app's password", || {
         docker(&["inspect", "--format", "{{.State.Health.Status}}", &words]).output().text().trim() == "healthy"
     });
     for container in [&nobody, &words] {
@@ -98,14 +96,3 @@ services:
 secrets:
     pw: {file: ./pw.txt}
 "#;
-
-#[track_caller]
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..600 {
-        if done() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
-    panic!("it never came about that {what}: {}", docker(&["ps", "--all"]).output());
-}

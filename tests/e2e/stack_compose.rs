@@ -2,14 +2,14 @@
 //! Swarm. Nobody edits a file, the laptop's passwords are deleted before anything starts, and no container is made with one.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use chandlery_tests::docker::{self, Images, Swarm, Tool, docker};
 use chandlery_tests::page::{Block, Page, Reader, Step};
-use chandlery_tests::stacks::folder;
-use chandlery_tests::{Canaries, Output, Program, Run, Server};
+use chandlery_tests::stacks;
+use chandlery_tests::{Canaries, Output, Program, Run, Server, turn};
 use serde_json::Value;
 
 const PAGE: &str = "docs/stacks/simpleapp.md";
@@ -35,14 +35,14 @@ fn the_compose_file_runs_as_it_is() {
 }
 
 fn the_compose_file_runs(tool: &Tool) {
-    let mut seed = Seed::new(tool, "development");
     let _steady = docker::nobody_leaves_a_swarm();
+    let mut seed = Seed::new(tool, "development");
     let _down = Down(Some(seed.stack(&["down", "--volumes", "--timeout", "2"])));
     seed.does(PARTS[0], |_, _| true);
     seed.know("mysql_password", None);
     let app = || Some(container("app"));
     seed.serves(None, &app);
-    until("the database is healthy, by its image's own check", || {
+    docker::until("the database is healthy, by its image's own check", || {
         docker(&["inspect", "--format", "{{.State.Health.Status}}", &container("db")]).output().text().trim()
             == "healthy"
     });
@@ -81,10 +81,10 @@ fn the_stack_file_runs_in_swarm_in_the_region_of_its_node() {
     if !docker::available("the_stack_file_runs_in_swarm_in_the_region_of_its_node") {
         return;
     }
-    let mut seed = Seed::new(&Tool::all()[0], "production");
     let _volumes = Volumes(["cache", "db"].map(|service| format!("simpleapp_{service}_data")));
-    seed.build_images();
     let _swarm = Swarm::alone();
+    let mut seed = Seed::new(&Tool::all()[0], "production");
+    seed.build_images();
     let files = ["-f", "docker-stack.yml", "-f", "redis.yml"];
     let _down = Down(Some(seed.stack(&[&["down", "--swarm"], &files[..]].concat())));
     // What the page has done before, but for the containers on the laptop.
@@ -105,7 +105,7 @@ fn the_stack_file_runs_in_swarm_in_the_region_of_its_node() {
         }
         looks += 1;
         let format = "{{with .UpdateStatus}}{{.State}}{{else}}completed{{end}}";
-        until("the update is done", || {
+        docker::until("the update is done", || {
             docker(&["service", "inspect", "--format", format, "simpleapp_app"]).ok().text().trim() == "completed"
         });
         seed.know("mysql_password", Some("sfo3"));
@@ -154,11 +154,10 @@ struct Seed {
 
 impl Seed {
     fn new(tool: &Tool, environment: &'static str) -> Self {
-        let alone = File::create(std::env::temp_dir().join("chandlery-seed-001.lock")).expect("a lock file");
-        alone.lock().expect("a lock");
+        let alone = turn::alone("seed-001");
         let images = Images::build();
         let server = Server::start();
-        copy(&folder("simpleapp/seed"), &server.project().join("simpleapp"));
+        stacks::copy("simpleapp/seed", &server.project().join("simpleapp"));
         let reader = Reader::of(&server).env("CHANDLERY_ENTRYPOINT", Program::StaticEntrypoint.path());
         let reader = reader.env("XDG_STATE_HOME", server.project()).env("COMPOSE_PROJECT_NAME", project());
         let reader = tool.variables().into_iter().fold(reader, |reader, (name, value)| reader.env(name, value));
@@ -267,7 +266,7 @@ impl Seed {
 
     /// The app answers, counts, and stores: its passwords are those of Redis and of the database.
     fn serves(&self, region: Option<&str>, container: &dyn Fn() -> Option<String>) {
-        until("the app answers", || {
+        docker::until("the app answers", || {
             container()
                 .is_some_and(|container| docker(&["exec", &container, "python3", "-c", GET]).output().code() == 0)
         });
@@ -318,30 +317,6 @@ impl Drop for Volumes {
                 }
                 thread::sleep(Duration::from_millis(100));
             }
-        }
-    }
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..600 {
-        if done() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
-    let containers = docker(&["ps", "--all"]).output();
-    panic!("it never came about that {what}: {containers}");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder can be listed") {
-        let entry = entry.expect("a folder can be listed");
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
         }
     }
 }

@@ -3,8 +3,6 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::thread;
-use std::time::Duration;
 
 use chandlery_tests::docker::{self, Images, Swarm, Tool, docker};
 use chandlery_tests::{Canaries, Output, Program, Run, Server, StartOptions};
@@ -111,7 +109,7 @@ impl Host {
     /// What the app of a container answers.
     fn answers(&self, container: &str, expected: &str) {
         let mut seen = String::new();
-        until(&format!("the app answers {expected}"), || {
+        docker::until(&format!("the app answers {expected}"), || {
             let output = docker(&["exec", container, "wget", "-q", "-O", "-", "http://127.0.0.1/"]).output();
             output.text().clone_into(&mut seen);
             output.code() == 0
@@ -179,7 +177,7 @@ fn a_new_user_opens_the_stack_and_nobody_has_a_token() {
         host.answers(&app, &format!("Ahoy  {} {} 0\n", host.token, host.key));
         let worker = host.composed("worker").pop().expect("it was started");
         let said = || docker::logs(&worker);
-        until("the worker has its file", || said().contains("worker"));
+        docker::until("the worker has its file", || said().contains("worker"));
         assert_eq!(said().trim(), format!("{} worker", host.key), "{}", tool.name);
         [&app, &worker].iter().for_each(|container| host.brings_nothing(container));
         assert_eq!(host.tokens(), 1, "the administrator's of the first start, and no other");
@@ -322,7 +320,7 @@ fn swarm_s_tasks_are_known_by_their_labels() {
     let tasks = || host.containers(&service, ["com.docker.stack.namespace", "com.docker.swarm.service.name"]);
     let page = |greeting: &str| format!("{greeting} east {} {} 0\n", host.token, host.key);
     let all_answer = |count: usize, page: &str| {
-        until(&format!("{count} tasks answer {page}"), || {
+        docker::until(&format!("{count} tasks answer {page}"), || {
             let tasks = tasks();
             tasks.len() == count
                 && tasks.iter().all(|task| {
@@ -352,7 +350,7 @@ fn swarm_s_tasks_are_known_by_their_labels() {
     let log = host.cli(&["audit", "--since", "1h"]).ok();
     assert!(log.text().contains(&format!("{}/app", host.project)), "{log}");
     drop(down);
-    until("the tasks are gone", || tasks().is_empty());
+    docker::until("the tasks are gone", || tasks().is_empty());
     drop(swarm);
 }
 
@@ -379,14 +377,3 @@ services:
 secrets:
     key: {external: true}
 "#;
-
-#[track_caller]
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..600 {
-        if done() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
-    panic!("it never came about that {what}: {}", docker(&["ps", "--all"]).output());
-}

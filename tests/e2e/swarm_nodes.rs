@@ -2,10 +2,8 @@
 //! keep it that way.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
 
-use chandlery_tests::docker::{Images, docker};
+use chandlery_tests::docker::{self, Images, docker};
 use chandlery_tests::{Output, Place, Program, Run, SecondHost, Server, StartOptions};
 use serde_json::Value;
 
@@ -55,22 +53,11 @@ struct Deployed(String);
 impl Drop for Deployed {
     fn drop(&mut self) {
         drop(docker(&["stack", "rm", &self.0]).output());
-        wait_until("the stack's tasks are gone", || {
+        docker::until("the stack's tasks are gone", || {
             let filter = format!("label=com.docker.stack.namespace={}", self.0);
             docker(&["ps", "-aq", "--filter", &filter]).output().text().is_empty()
         });
     }
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..600 {
-        if done() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
-    assert!(thread::panicking(), "it never came that {what}");
 }
 
 fn stack_file(server: &Server, images: &Images, token: &str) -> String {
@@ -141,7 +128,7 @@ fn one_service_has_on_each_node_the_environment_of_its_region() {
     let service = format!("{stack}_app");
     let settles = |tasks: usize, said: [&str; 2]| {
         let expected = said.map(|said| vec![said.to_owned(); tasks]);
-        wait_until(&format!("both nodes say {expected:?}; seen {:?}", tasks_of(&service)), || {
+        docker::until(&format!("both nodes say {expected:?}; seen {:?}", tasks_of(&service)), || {
             swarm.said(&service) == expected
         });
     };
@@ -157,7 +144,7 @@ fn one_service_has_on_each_node_the_environment_of_its_region() {
     // A node that nobody knows starts nothing, and says why; the other node's tasks run on.
     server.cli(&["node", "rm", SECOND]).ok();
     docker(&["service", "update", "-d", "--env-add", "ROUND=3", &service]).ok();
-    wait_until("a task fails on the node that is not registered", || {
+    docker::until("a task fails on the node that is not registered", || {
         tasks_of(&service)
             .iter()
             .any(|task| task["Node"] == SECOND && task["Error"].as_str().is_some_and(|e| e.contains('5')))

@@ -5,8 +5,10 @@ mod compose;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-use crate::{Output, Run, programs::workspace, skip};
+use crate::{Output, Run, programs::workspace, skip, turn};
 
 pub use compose::Tool;
 
@@ -133,20 +135,18 @@ impl Drop for Compose {
 
 /// Held by who needs the networks that docker-compose 1 makes. It makes them attachable, and whoever leaves a Swarm takes all
 /// containers off all such networks, those of other projects too (Docker 20.10, `clearAttachableNetworks`).
-///
-/// # Panics
-/// If the lock cannot be had.
 #[must_use]
 pub fn nobody_leaves_a_swarm() -> File {
-    let lock = swarm_lock();
-    lock.lock_shared().expect("a lock can be waited for");
-    lock
+    turn::shared(SWARM)
 }
 
-fn swarm_lock() -> File {
-    let path = std::env::temp_dir().join("chandlery-swarm.lock");
-    File::options().create(true).append(true).open(path).expect("a lock file can be made")
+/// Waits until no other test has a Swarm, or networks that leaving one would break.
+#[must_use]
+pub fn only_swarm() -> File {
+    turn::alone(SWARM)
 }
+
+const SWARM: &str = "swarm";
 
 /// A Swarm of this one machine. There is one a daemon, so whoever uses it holds a lock; the one who made it takes it
 /// down.
@@ -164,8 +164,7 @@ impl Swarm {
     /// If it cannot be made.
     #[must_use]
     pub fn alone() -> Self {
-        let lock = swarm_lock();
-        lock.lock().expect("a lock can be waited for");
+        let lock = only_swarm();
         let state = docker(&["info", "--format", "{{.Swarm.LocalNodeState}}"]).ok();
         let made = state.text().trim() != "active";
         if made {
@@ -191,4 +190,20 @@ impl Drop for Swarm {
 pub fn logs(container: &str) -> String {
     let Output { stdout, stderr, .. } = docker(&["logs", container]).ok();
     String::from_utf8_lossy(&stdout).into_owned() + &stderr
+}
+
+/// Asks until it is so.
+///
+/// # Panics
+/// If it does not come about in five minutes, with the containers that are there. A test that fails already, and takes down
+/// what it made, goes on.
+#[track_caller]
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..1500 {
+        if done() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert!(thread::panicking(), "it never came about that {what}: {}", docker(&["ps", "--all"]).output());
 }

@@ -18,6 +18,7 @@ mod second_host;
 mod server;
 pub mod stacks;
 mod traffic;
+pub mod turn;
 
 use std::io::Write;
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use tempfile::TempDir;
 
-use crate::docker::docker;
+use crate::docker::{self, docker};
 use crate::{Run, skip, workspace};
 
 /// A dockerd with a network, a host name and images of its own, which only one test at a time has; with it comes the lock on
@@ -25,7 +25,7 @@ impl SecondHost {
     /// Whether a test can have one; says that it is skipped where it cannot.
     #[must_use]
     pub fn available(test: &str) -> bool {
-        if !crate::docker::available(test) {
+        if !docker::available(test) {
             return false;
         }
         let root = rustix::process::geteuid().is_root();
@@ -41,9 +41,7 @@ impl SecondHost {
     /// If it does not come up.
     #[must_use]
     pub fn start(name: &'static str) -> Self {
-        let path = std::env::temp_dir().join("chandlery-swarm.lock");
-        let only = File::options().create(true).append(true).open(path).expect("a lock file can be made");
-        only.lock().expect("a lock can be waited for");
+        let only = docker::only_swarm();
         let folder = TempDir::with_prefix("chandlery-node-").expect("a temporary folder");
         let host = Self { folder, name, _only: only };
         host.script(&["start"], &[name]).ok();

@@ -1,7 +1,7 @@
 //! The sample stacks below `tests/stacks`, and how a user gets them into a server.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{Canaries, Place, Run, Server};
 
@@ -12,6 +12,27 @@ pub const ASIA: &str = "ap-southeast-1";
 #[must_use]
 pub fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("stacks").join(name)
+}
+
+/// A copy of the folder of a sample stack, for a test that works in it.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn copy(name: &str, to: &Path) {
+    copy_folder(&folder(name), to);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder can be listed") {
+        let entry = entry.expect("a folder can be listed");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
 }
 
 /// SimpleApp's service in a region.
