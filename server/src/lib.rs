@@ -12,6 +12,7 @@ pub mod crypto;
 pub mod fatal;
 pub mod http;
 pub mod identity;
+pub mod lock;
 pub mod notify;
 pub mod paths;
 pub mod pki;

@@ -4,17 +4,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use ring::hmac;
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::OFlags;
 
 use super::chain::{self, Line};
 use super::reader::{self, ReverseLines};
 use super::writer::{CHECKPOINT_EVERY, Note};
 use super::{Anchor, AuditError, verify};
 use crate::clock::Clock;
+use crate::lock;
 
 /// How far from the end blocks are looked for that a power cut left unwritten.
 const UNWRITTEN_WINDOW: u64 = 16 * 1024 * 1024;
@@ -102,25 +101,13 @@ fn open_file(path: &Path) -> Result<File, AuditError> {
     if metadata.uid() != user {
         return Err(unusable(format!("belongs to user {}, and the server runs as {user}", metadata.uid())));
     }
-    if !locks(&file) {
+    if !lock::take(&file).map_err(|error| AuditError::io(path, &error))? {
         return Err(unusable("is in use by another server".to_owned()));
     }
     if metadata.len() == 0 {
         sync_directory(path).map_err(|error| AuditError::io(path, &error))?;
     }
     Ok(file)
-}
-
-/// Released by the system when the process ends, however it ends: no stale lock can keep a server from starting. But a
-/// program that a source begins to run holds it, too, between its fork and its exec: so not the first try decides.
-fn locks(file: &File) -> bool {
-    let patience = std::iter::repeat_n(Duration::from_millis(20), 50);
-    let locks = || flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
-    locks()
-        || patience.into_iter().any(|pause| {
-            thread::sleep(pause);
-            locks()
-        })
 }
 
 /// A new name is durable only when its directory is.

@@ -1,6 +1,6 @@
 //! The files of the store, before SQLite sees them.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use rustix::fs::OFlags;
 
 use super::super::StoreError;
 use super::{LOCK_FILE, schema};
+use crate::lock;
 
 /// "ChdS" in the database's header: what SQLite calls the application id.
 pub(super) const APPLICATION_ID: i32 = 0x4368_6453;
@@ -28,10 +29,9 @@ pub(super) fn lock(directory: &Path) -> Result<File, StoreError> {
         .custom_flags(flags)
         .open(&path)
         .map_err(|error| io_error(&path, "opened", &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { directory: directory.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(io_error(&path, "locked", &error)),
+    match lock::take(&file).map_err(|error| io_error(&path, "locked", &error))? {
+        true => Ok(file),
+        false => Err(StoreError::InUse { directory: directory.to_owned() }),
     }
 }
 
