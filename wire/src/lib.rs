@@ -14,6 +14,7 @@ pub mod entry;
 pub mod guess;
 pub mod machine;
 pub mod name;
+pub mod pairs;
 pub mod problem;
 pub mod token;
 pub mod value;
@@ -23,6 +24,7 @@ pub use entry::{Delivery, FileAttributes, Grant, Layer, Mode};
 pub use name::{
     EntryName, EnvironmentName, NameError, NodeName, ProjectName, RegionName, ServiceName, StackName, VariableName,
 };
+pub use pairs::Pairs;
 pub use problem::{Code, Fault, Problem};
 pub use token::{Scope, TokenError, TokenText, Verb};
 pub use value::Value;

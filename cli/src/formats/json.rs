@@ -1,9 +1,6 @@
 //! A flat JSON object of names and values.
 
-use std::fmt;
-
-use chandlery_wire::Value;
-use serde::de::{Deserializer as _, MapAccess, Visitor};
+use chandlery_wire::{Pairs, Value};
 use serde_json::value::RawValue;
 
 use super::{Fault, Reading, Variable, text_of, utf8, write_each};
@@ -17,10 +14,8 @@ pub(crate) fn read(bytes: &[u8]) -> Reading {
             return reading;
         }
     };
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let result = deserializer.deserialize_map(Pairs).and_then(|pairs| deserializer.end().map(|()| pairs));
-    match result {
-        Ok(pairs) => pairs.into_iter().for_each(|(name, raw)| take(&mut reading, text, &name, raw)),
+    match serde_json::from_str::<Pairs<&RawValue>>(text) {
+        Ok(Pairs(pairs)) => pairs.into_iter().for_each(|(name, raw)| take(&mut reading, text, &name, raw)),
         // The parser's own sentence may quote what it found.
         Err(error) if error.is_data() => {
             reading.faults.push(Fault::at(error.line().max(1), "is not a JSON object of names and values"));
@@ -47,25 +42,6 @@ fn take(reading: &mut Reading, text: &str, name: &str, raw: &RawValue) {
         _ => return reading.take(name, Value::new(literal.as_bytes()), line),
     };
     reading.faults.push(Fault::at(line, format!("{} {fault}", super::quoted(name))));
-}
-
-/// Every pair of the object, a name that stands twice as well, which a map would swallow.
-struct Pairs;
-
-impl<'de> Visitor<'de> for Pairs {
-    type Value = Vec<(String, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
-        }
-        Ok(pairs)
-    }
 }
 
 pub(crate) fn write(variables: &[Variable<'_>]) -> Result<Vec<u8>, Vec<String>> {

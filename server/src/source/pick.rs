@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chandlery_wire::{Value, dotenv};
-use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use chandlery_wire::{Pairs, Value, dotenv};
 use serde_json::value::RawValue;
 
 /// All parts by their keys. A text of a JSON object's is itself; everything else is as it is written in JSON, so that
@@ -12,8 +10,7 @@ use serde_json::value::RawValue;
 pub(super) fn parts(whole: &Value) -> Result<BTreeMap<String, Value>, &'static str> {
     let bytes = whole.expose_secret();
     if bytes.trim_ascii_start().starts_with(b"{") {
-        let Parts(parts) = serde_json::from_slice(bytes).map_err(|_| "it begins like a JSON object and is none")?;
-        return Ok(parts);
+        return of_object(bytes).map_err(|_| "it begins like a JSON object and is none");
     }
     let (read, faults) = dotenv::assignments(std::str::from_utf8(bytes).map_err(|_| NEITHER)?);
     // A name alone is no assignment; a password looks like one.
@@ -21,41 +18,23 @@ pub(super) fn parts(whole: &Value) -> Result<BTreeMap<String, Value>, &'static s
     parts.filter(|parts| faults.is_empty() && !parts.is_empty()).ok_or(NEITHER)
 }
 
+fn of_object(bytes: &[u8]) -> serde_json::Result<BTreeMap<String, Value>> {
+    let mut parts = BTreeMap::new();
+    // Borrowed: a copy that nobody wipes would stay behind.
+    let Pairs(pairs) = serde_json::from_slice::<Pairs<&RawValue>>(bytes)?;
+    for (key, raw) in pairs {
+        let text = raw.get();
+        let value = match text.as_bytes().first() {
+            Some(b'"') => Value::new(serde_json::from_str::<String>(text)?.into_bytes()),
+            _ if text == "null" => continue,
+            _ => Value::new(text.as_bytes()),
+        };
+        parts.insert(key, value);
+    }
+    Ok(parts)
+}
+
 const NEITHER: &str = "it is neither a JSON object nor lines NAME=value";
-
-struct Parts(BTreeMap<String, Value>);
-
-impl<'de> Deserialize<'de> for Parts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PartsVisitor)
-    }
-}
-
-struct PartsVisitor;
-
-impl<'de> Visitor<'de> for PartsVisitor {
-    type Value = Parts;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parts, A::Error> {
-        let mut parts = BTreeMap::new();
-        while let Some(key) = map.next_key::<String>()? {
-            // Borrowed: a copy that nobody wipes would stay behind.
-            let raw: &RawValue = map.next_value()?;
-            let text = raw.get();
-            let value = match text.as_bytes().first() {
-                Some(b'"') => Value::new(serde_json::from_str::<String>(text).map_err(de::Error::custom)?.into_bytes()),
-                _ if text == "null" => continue,
-                _ => Value::new(text.as_bytes()),
-            };
-            parts.insert(key, value);
-        }
-        Ok(Parts(parts))
-    }
-}
 
 #[cfg(test)]
 mod tests {

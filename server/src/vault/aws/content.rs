@@ -1,10 +1,7 @@
 //! What a secret of AWS holds: names and values, or one value.
 
-use std::fmt;
-
 use chandlery_wire::api::AwsForm;
-use chandlery_wire::{Value, dotenv};
-use serde::de::{Deserializer as _, MapAccess, Visitor};
+use chandlery_wire::{Pairs, Value, dotenv};
 use serde_json::value::RawValue;
 
 /// One pair of a secret, before anybody asked whether its name can be an entry's.
@@ -74,10 +71,8 @@ fn is_json(text: &str) -> bool {
 
 /// Strings by what they say; numbers, `true` and `false` as they are written.
 fn json(text: &str) -> Result<Vec<Pair>, Vec<String>> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let raw = deserializer.deserialize_map(Pairs).and_then(|pairs| deserializer.end().map(|()| pairs));
     // The parser's own sentence may quote what it found.
-    let raw = raw.map_err(|error| match error.is_data() {
+    let Pairs(raw) = serde_json::from_str::<Pairs<&RawValue>>(text).map_err(|error| match error.is_data() {
         true => vec!["it is not a JSON object of names and values".to_owned()],
         false => {
             vec![format!("it is not JSON: something is wrong on line {}, column {}", error.line(), error.column())]
@@ -114,10 +109,9 @@ pub(super) struct Literal {
 pub(super) fn literals(object: &Value) -> Result<Vec<(String, Literal)>, &'static str> {
     const NONE: &str = "holds what is no JSON object";
     let text = std::str::from_utf8(object.expose_secret()).map_err(|_| NONE)?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let pairs = deserializer.deserialize_map(Pairs).and_then(|pairs| deserializer.end().map(|()| pairs));
+    let Pairs(pairs) = serde_json::from_str::<Pairs<&RawValue>>(text).map_err(|_| NONE)?;
     let mut literals: Vec<(String, Literal)> = Vec::new();
-    for (key, raw) in pairs.map_err(|_| NONE)? {
+    for (key, raw) in pairs {
         let json = raw.get();
         let said = if json.starts_with('"') { serde_json::from_str::<String>(json).ok() } else { None };
         let literal = Literal { value: said.map_or_else(|| Value::new(json), Value::new), json: Value::new(json) };
@@ -132,25 +126,6 @@ pub(super) fn literals(object: &Value) -> Result<Vec<(String, Literal)>, &'stati
 pub(super) fn quoted(key: &str) -> String {
     let short: String = key.chars().take(60).collect();
     format!("{short:?}")
-}
-
-/// Every pair of the object, a key that stands twice as well, which a map would swallow.
-struct Pairs;
-
-impl<'de> Visitor<'de> for Pairs {
-    type Value = Vec<(String, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
-        }
-        Ok(pairs)
-    }
 }
 
 #[cfg(test)]
