@@ -4,7 +4,7 @@
 //! it lets go of everything, the sources are asked, once for all who need the same, and it runs again. Before a value is
 //! believed, the store knows since which revision it is that value, and the audit log has a line that it was fetched.
 
-mod errand;
+mod fetching;
 mod trial;
 
 use std::cell::RefCell;
@@ -23,7 +23,7 @@ use crate::access::Caller;
 use crate::resolve::Missing;
 use crate::source::aws::Aws;
 use crate::source::{Address, Asker, Freshness, Look, Reference, Shelf, SourceError, Sources};
-use errand::Errand;
+use fetching::Fetch;
 
 /// How often an operation runs again because it needs one more value. Each time it needs all that it can know of; more
 /// than twice takes somebody who writes at the same time.
@@ -267,7 +267,7 @@ impl Core {
         let (mine, flights) = self.outside.shelf.claim(wanted, anew, self.clock.monotonic());
         if !mine.is_empty() {
             // It goes on without the one who asked first: others wait for it too.
-            tokio::spawn(Errand::new(self, mine).run());
+            tokio::spawn(Fetch::new(self, mine).run());
         }
         for mut flight in flights {
             // An error is the end of the flight.

@@ -9,7 +9,8 @@ use chandlery_wire::{Code, EntryName, EnvironmentName, StackName};
 use tokio::sync::watch;
 
 use crate::access::Caller;
-use crate::vault::Error;
+use crate::vault::operation::{Action, Done};
+use crate::vault::{Error, Vault};
 
 /// Errands at a time: each may hold hundreds of values.
 const MOST: usize = 8;
@@ -178,12 +179,35 @@ pub(super) fn run<T: Send + Sync + 'static>(errand: &Arc<Errand<T>>, work: impl 
     });
 }
 
-/// Waits for as long as what an errand found is kept.
-pub(super) async fn kept<T: Send + Sync + 'static>(errand: &Errand<T>) {
-    loop {
-        tokio::time::sleep(KEPT).await;
-        if errand.is_finished() {
-            return;
+impl Vault {
+    /// Ends an errand with what was found, for as long as that is kept: in the audit log before anybody can see it.
+    pub(super) async fn settle<T: Send + Sync + 'static>(
+        &self,
+        caller: &Caller,
+        action: Action,
+        found: Result<Done<T>, Error>,
+        (errands, errand): (&Errands<T>, &Errand<T>),
+    ) {
+        errand.finish(self.record(caller, &action, found).await);
+        loop {
+            tokio::time::sleep(KEPT).await;
+            // It may have been resumed meanwhile.
+            if errand.is_finished() {
+                return errands.end(errand.id());
+            }
         }
+    }
+
+    /// How far an errand is, when it has finished or `wait` is over; what it failed with.
+    pub(super) async fn status_of<T: Send + Sync + 'static>(
+        &self,
+        caller: &Caller,
+        action: Action,
+        found: Result<Arc<Errand<T>>, Error>,
+        wait: Duration,
+    ) -> Result<AwsErrand, Error> {
+        let status = async { found?.status(wait).await.map(Done::new) };
+        let status = status.await;
+        self.record(caller, &action, status).await
     }
 }

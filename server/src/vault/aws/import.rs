@@ -6,7 +6,7 @@ use std::time::Duration;
 use chandlery_wire::api::{AwsErrand, AwsImport, AwsImported, Terms};
 use chandlery_wire::{Code, EntryName, EnvironmentName, RegionName, Scope, StackName, Value, Verb};
 
-use super::errand::{Errand, kept, run};
+use super::errand::{Errand, run};
 use super::failing::denied;
 use super::pattern::Pattern;
 use super::plan::Taken;
@@ -88,11 +88,7 @@ impl Vault {
             let entries: Vec<String> = haul.items.iter().map(one).collect();
             Done::new(haul).entries(entries)
         });
-        // What was read is told of before anybody can see it.
-        let outcome = self.record(caller, &action, read).await;
-        errand.finish(outcome);
-        kept(errand).await;
-        self.core.imports.end(errand.id());
+        self.settle(caller, action, read, (&self.core.imports, errand)).await;
     }
 
     /// How far the reading is, when it has finished or `wait` is over.
@@ -107,9 +103,7 @@ impl Vault {
         wait: Duration,
     ) -> Result<AwsErrand, Error> {
         let action = Action::new("read-aws-import").on(target(&place));
-        let status = async { self.core.imports.find(caller, &place, &id)?.status(wait).await.map(Done::new) };
-        let status = status.await;
-        self.record(caller, &action, status).await
+        self.status_of(caller, action, self.core.imports.find(caller, &place, &id), wait).await
     }
 
     /// Writes what was read, or says what would be written.

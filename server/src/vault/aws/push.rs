@@ -9,7 +9,7 @@ use std::time::Duration;
 use chandlery_wire::api::{AwsAction, AwsErrand, AwsPush, AwsPushed, AwsWrite};
 use chandlery_wire::{Code, EntryName, EnvironmentName, RegionName, Scope, ServiceName, StackName, Value, Verb};
 
-use super::errand::{Errand, kept, run};
+use super::errand::{Errand, run};
 use super::failing::denied;
 use super::import::target;
 use super::loading::{Load, load};
@@ -104,10 +104,7 @@ impl Vault {
             let entries: Vec<String> = looked_at.map(|one| format!("{}:{}", one.aws_region, one.secret)).collect();
             Done::new(cargo).entries(entries)
         });
-        let outcome = self.record(caller, &action, found).await;
-        errand.finish(outcome);
-        kept(errand).await;
-        self.core.pushes.end(errand.id());
+        self.settle(caller, action, found, (&self.core.pushes, errand)).await;
     }
 
     /// How far a push is, when it has finished or `wait` is over.
@@ -122,9 +119,7 @@ impl Vault {
         wait: Duration,
     ) -> Result<AwsErrand, Error> {
         let action = Action::new("read-aws-push").on(target(&place));
-        let status = async { self.core.pushes.find(caller, &place, &id)?.status(wait).await.map(Done::new) };
-        let status = status.await;
-        self.record(caller, &action, status).await
+        self.status_of(caller, action, self.core.pushes.find(caller, &place, &id), wait).await
     }
 
     /// What is to be written; afterwards, what was.

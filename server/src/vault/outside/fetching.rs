@@ -23,12 +23,12 @@ use crate::store::StoreError;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A fetch, and what was claimed for it: whatever becomes of it, nobody waits for ever.
-pub(super) struct Errand {
+pub(super) struct Fetch {
     core: Arc<Core>,
     left: BTreeSet<Address>,
 }
 
-impl Errand {
+impl Fetch {
     pub(super) fn new(core: &Arc<Core>, claimed: Vec<Address>) -> Self {
         Self { core: Arc::clone(core), left: claimed.into_iter().collect() }
     }
@@ -53,7 +53,7 @@ impl Errand {
     }
 }
 
-impl Drop for Errand {
+impl Drop for Fetch {
     fn drop(&mut self) {
         for address in std::mem::take(&mut self.left) {
             let error = SourceError::new(Trouble::Unreachable, format!("{address} cannot be read: the server failed"));
@@ -62,7 +62,7 @@ impl Drop for Errand {
     }
 }
 
-/// Without a type of its own: the task sends errands, and an errand begins the task.
+/// Without a type of its own: the task makes fetches, and a fetch begins the task.
 fn station(core: Weak<Core>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(man(core))
 }
@@ -75,7 +75,7 @@ async fn man(core: Weak<Core>) {
             let now = core.clock.monotonic();
             match core.outside.shelf.tend(now) {
                 Task::Fetch(due) => {
-                    Errand::new(&core, due).run().await;
+                    Fetch::new(&core, due).run().await;
                     continue;
                 }
                 Task::Rest(until) => until.saturating_duration_since(now).clamp(Duration::from_millis(5), LOOK_EVERY),
@@ -99,7 +99,7 @@ impl Vault {
     pub(in crate::vault) async fn tend_once(&self) -> bool {
         let core = &self.core;
         match core.outside.shelf.tend(core.clock.monotonic()) {
-            Task::Fetch(due) => Errand::new(core, due).run().await,
+            Task::Fetch(due) => Fetch::new(core, due).run().await,
             Task::Rest(_) | Task::None => return false,
         }
         true
