@@ -1,5 +1,6 @@
 //! `chandlery aws` on real programs, with moto as AWS and faults put in between.
 
+mod away;
 mod faults;
 mod import;
 mod page;

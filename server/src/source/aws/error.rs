@@ -215,6 +215,12 @@ impl AwsError {
         matches!(self.failing, Failing::Throttled | Failing::TimedOut | Failing::Unreachable(_) | Failing::Broken(_))
     }
 
+    /// The same, of one of the secrets that a call was about.
+    #[must_use]
+    pub(super) fn about(self, secret: &SecretId) -> Self {
+        Self { secret: Some(secret.as_str().to_owned()), ..self }
+    }
+
     #[must_use]
     pub fn region(&self) -> &AwsRegion {
         &self.region
@@ -230,7 +236,8 @@ impl AwsError {
                 format!("allow {permission} on it in the policy of the server's role; docs/AWS.md has a policy to copy")
             }
             Failing::NoCredentials(_) => "give the server a role of the instance or task, or AWS_ACCESS_KEY_ID and \
-                AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a readable ~/.aws, and start it again"
+                AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a readable ~/.aws, and start it again; and look at this \
+                host's clock"
                 .to_owned(),
             Failing::NotFound => {
                 format!("look at the name and the region: aws secretsmanager list-secrets --region {region}")
