@@ -1,6 +1,7 @@
 //! `chandlery aws` on real programs, with moto as AWS and faults put in between.
 
 mod away;
+mod endpoints;
 mod faults;
 mod import;
 mod page;
