@@ -350,6 +350,10 @@ fn credentials_that_cannot_be_had_now_do_not_end_what_was_read() {
     assert_eq!(variable(&stale, "A"), "x=y");
     let reason = stale["stale"][0]["reason"].as_str().expect("a reason");
     assert!(reason.contains("credentials") && reason.contains("app/env") && reason.contains("us-east-1"), "{reason}");
+    assert!(reason.ends_with("external process exited with code exit status: 1"), "{reason}");
+    for kept in [account.server.log(), account.server.audit_file()] {
+        assert!(!kept.contains("the role is away"), "what the program wrote may be anything");
+    }
     std::fs::remove_file(account.folder().join("away")).expect("it is there");
     bundle_when(&account, is_fresh);
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_secretsmanager::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 
 use super::{AwsRegion, SecretId};
 
@@ -143,8 +143,23 @@ where
 fn no_credentials(error: &CredentialsError) -> Failing {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => Failing::NoCredentials(String::new()),
-        _ => Failing::NoCredentials(one_line(&DisplayErrorContext(error).to_string())),
+        _ => Failing::NoCredentials(causes(error)),
     }
+}
+
+/// Each cause once, from the outermost. What a program of the profile's wrote to stderr is left out: it may be anything.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        let text = text.split(" Stderr:").next().unwrap_or_default().trim_end_matches('.');
+        if !said.iter().any(|earlier| earlier.contains(text)) {
+            said.push(text.to_owned());
+        }
+        cause = error.source();
+    }
+    one_line(&said.join(": "))
 }
 
 /// The innermost cause says the most.
