@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use chandlery_tests::aws::{Account, Moto, Proxy};
+use chandlery_tests::aws::{Account, Fault, Moto, Proxy};
 use serde_json::json;
 
 const RULES: &str = "[source.aws]\ntimeout = \"400ms\"\nattempts = 1\n[[source.aws.read]]\nsecrets = [\"app/*\"]\n";
@@ -60,4 +60,24 @@ fn an_endpoint_that_is_none_is_said_to_be() {
         assert!(failed.stderr.contains("AWS_ENDPOINT_URL"), "{variable}: {failed}");
         assert_eq!(account.proxy.all_calls(), 0);
     }
+}
+
+#[test]
+fn a_role_of_the_profile_is_asked_for_at_the_endpoint_and_what_is_missing_for_it_is_named() {
+    let test = "a_role_of_the_profile_is_asked_for_at_the_endpoint_and_what_is_missing_for_it_is_named";
+    let config = "[default]\nrole_arn = arn:aws:iam::123456789012:role/chandlery\nsource_profile = keys\nregion = us-east-1\n\
+        [profile keys]\naws_access_key_id = testing\naws_secret_access_key = testing\n";
+    // Of the environment's keys there are none: empty, they count as not said.
+    let variables = [("AWS_ENDPOINT_URL", "{here}"), ("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
+    let Some(account) = account(test, config, &variables) else { return };
+    let sentence = "User: arn:aws:iam::123456789012:user/keys is not authorized to perform: sts:AssumeRole";
+    account.proxy.play_about("", "Action=AssumeRole", Fault::Code("AccessDenied", sentence), None);
+    let denied = account.ends(&["set", "A", "--from", "aws:us-east-1:app/env"], 3);
+    for part in ["credentials cannot be used", "sts:AssumeRole", "app/env", "us-east-1", "try again"] {
+        assert!(denied.stderr.contains(part), "{part}: {denied}");
+    }
+    assert_eq!(account.proxy.calls("GetSecretValue"), 0);
+    account.proxy.heal();
+    account.cli(&["set", "A", "--from", "aws:us-east-1:app/env"]).ok();
+    assert_eq!(account.bundle(None), json!({ "A": "x=y" }));
 }

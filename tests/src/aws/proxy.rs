@@ -207,9 +207,9 @@ impl State {
                 }
                 Some(Fault::Drop) => return Ok(()),
                 Some(Fault::Silence) => return self.keep_silent(),
-                Some(Fault::Throttle) => answer(&mut client, 400, "ThrottlingException", "Rate exceeded")?,
-                Some(Fault::Broken) => answer(&mut client, 500, "InternalServiceError", "An error occurred")?,
-                Some(Fault::Code(code, sentence)) => answer(&mut client, 400, code, sentence)?,
+                Some(Fault::Throttle) => answer(&mut client, &request, 400, "ThrottlingException", "Rate exceeded")?,
+                Some(Fault::Broken) => answer(&mut client, &request, 500, "InternalServiceError", "An error occurred")?,
+                Some(Fault::Code(code, sentence)) => answer(&mut client, &request, 400, code, sentence)?,
                 Some(Fault::Page) => {
                     let page = "<html>502 Bad Gateway</html>";
                     let head = format!("HTTP/1.1 502 Bad Gateway\r\ncontent-length: {}\r\n\r\n{page}", page.len());
@@ -218,7 +218,7 @@ impl State {
                 Some(Fault::Deny) => {
                     let who = "User: arn:aws:sts::123456789012:assumed-role/chandlery/i-0";
                     let what = format!("{who} is not authorized to perform: secretsmanager:{}", request.operation);
-                    answer(&mut client, 400, "AccessDeniedException", &what)?;
+                    answer(&mut client, &request, 400, "AccessDeniedException", &what)?;
                 }
             }
         }
@@ -318,8 +318,15 @@ fn forward(upstream: u16, request: &Request) -> std::io::Result<Vec<u8>> {
     Ok([head.as_bytes(), b"\r\n", whole.get(end + 4..).unwrap_or_default()].concat())
 }
 
-fn answer(client: &mut TcpStream, status: u16, code: &str, sentence: &str) -> std::io::Result<()> {
-    let body = serde_json::json!({ "__type": code, "message": sentence }).to_string();
+fn answer(client: &mut TcpStream, to: &Request, status: u16, code: &str, sentence: &str) -> std::io::Result<()> {
+    let body = match to.operation.as_str() {
+        // STS, which speaks another tongue.
+        "" => {
+            let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{sentence}</Message></Error>");
+            format!("<ErrorResponse>{error}<RequestId>0</RequestId></ErrorResponse>")
+        }
+        _ => serde_json::json!({ "__type": code, "message": sentence }).to_string(),
+    };
     let head = format!(
         "HTTP/1.1 {status} Fault\r\ncontent-type: application/x-amz-json-1.1\r\nx-amzn-errortype: {code}\r\n\
          content-length: {}\r\n\r\n",
