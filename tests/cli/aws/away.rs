@@ -97,7 +97,8 @@ fn variable(bundle: &Value, name: &str) -> String {
 fn app(account: &Account, more: &[&str], script: &str) -> Run {
     let token = account.server.bundle_token(&APP);
     let memory = Box::leak(Box::new(Memory::new()));
-    let args: Vec<&str> = more.iter().copied().chain(["--", "sh", "-c", script]).collect();
+    let script = script.replace("{secrets}", &memory.path().display().to_string());
+    let args: Vec<&str> = more.iter().copied().chain(["--", "sh", "-c", &script]).collect();
     account.server.entrypoint(&APP, &token, memory, &args)
 }
 
@@ -285,6 +286,16 @@ fn a_value_that_changes_in_aws_reaches_who_waits() {
     assert!(newer > revision);
     let same = account.server.api().get_after(newer, &format!("{}&wait=3", APP.bundle()));
     assert_eq!(same.status, 304, "{}", same.text());
+
+    // And a container that watches its files.
+    account.cli(&["set", "key", "--file", "--from", "aws:us-east-1:app/env#PASSWORD"]).ok();
+    let script = "cd {secrets}; cat key; for i in $(seq 600); do grep -q again key && break; sleep 0.1; done; cat key";
+    let watching = app(&account, &["--watch"], script).spawn(Stdio::piped(), Stdio::piped());
+    thread::sleep(Duration::from_secs(2));
+    aws.put("app/env", &json!({ "PASSWORD": "again" }).to_string());
+    let output = watching.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "afteragain", "{said}");
 }
 
 #[test]

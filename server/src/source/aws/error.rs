@@ -250,9 +250,11 @@ impl AwsError {
                 let permission = permission.map_or_else(|| operation.to_string(), str::to_owned);
                 format!("allow {permission} on it in the policy of the server's role; docs/AWS.md has a policy to copy")
             }
-            Failing::NoCredentials(_) => "give the server a role of the instance or task, or AWS_ACCESS_KEY_ID and \
-                AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a readable ~/.aws, and start it again; and look at this \
-                host's clock"
+            Failing::NoCredentials(why) if why.is_empty() => "give the server a role of the instance or task, or \
+                AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a readable ~/.aws, and start it again"
+                .to_owned(),
+            Failing::NoCredentials(_) => "look at the role or the keys that the server has, and at this host's clock; \
+                with new ones in its own variables it has to be started again"
                 .to_owned(),
             Failing::NotFound => {
                 format!("look at the name and the region: aws secretsmanager list-secrets --region {region}")
