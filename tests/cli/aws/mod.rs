@@ -4,6 +4,7 @@ mod away;
 mod endpoints;
 mod faults;
 mod import;
+mod many;
 mod page;
 mod push;
 mod references;
