@@ -72,10 +72,16 @@ impl Access {
             let what = format!("attempts in [source.aws] is {}", self.attempts);
             return Err((what, format!("set it to a number from 1 to {MOST_ATTEMPTS}")));
         }
-        match self.read.iter().chain(&self.write).find(|rule| rule.secrets.is_empty()) {
-            Some(_) => Err((
-                "a rule of [source.aws] names no secrets".to_owned(),
-                "name them, as in secrets = [\"app/production/*\"]".to_owned(),
+        let rules = || self.read.iter().chain(&self.write);
+        if rules().any(|rule| rule.secrets.is_empty()) {
+            let what = "a rule of [source.aws] names no secrets";
+            return Err((what.to_owned(), "name them, as in secrets = [\"app/production/*\"]".to_owned()));
+        }
+        let neither = |pattern: &&Pattern| pattern.0.contains(':') && !pattern.0.starts_with("arn:");
+        match rules().flat_map(|rule| &rule.secrets).find(neither) {
+            Some(pattern) => Err((
+                format!("a rule of [source.aws] has {:?}, which no secret can be called", pattern.0),
+                "write a name, which has no colon, or an ARN, which begins with arn:".to_owned(),
             )),
             None => Ok(()),
         }
