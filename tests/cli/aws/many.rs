@@ -77,7 +77,7 @@ fn where_batches_may_not_be_had_many_are_read_in_time_and_one_that_fails_fails_a
     account.proxy.play("BatchGetSecretValue", Fault::Deny, None);
     account.proxy.play_about("GetSecretValue", "app/7\"", Fault::Broken, None);
     // One after the other, they would take longer than anybody waits.
-    account.proxy.play("GetSecretValue", Fault::Slow(Duration::from_millis(500)), None);
+    account.proxy.play("GetSecretValue", Fault::Slow(Duration::from_millis(300)), None);
     let layer = "/v1/entries/chuspace/production";
     account.server.api().ok("POST", layer, Some(&json!({ "entries": entries })));
     let none = bundle(&account);
