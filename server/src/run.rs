@@ -179,7 +179,9 @@ impl Files {
             clock,
             root_key: config.root_key_file.clone(),
             audit: config.audit_file.clone(),
-            sources: Sources::new(&config.sources).with(Scheme::Aws, Arc::new(aws.clone())),
+            sources: Sources::new(&config.sources)
+                .with(Scheme::Aws, Arc::new(aws.clone()))
+                .within(config.request_timeout),
             freshness: config.freshness,
             aws,
             admin_token: config.data_dir.join("admin-token"),

@@ -18,10 +18,15 @@ pub fn start(level: LogLevel, format: LogFormat) {
     let _ = tracing_subscriber::registry().with(layer.with_filter(targets(level))).try_init();
 }
 
+/// Where the SDK warns with what a program of the AWS profile's wrote to stderr, which may be anything. That there are no
+/// credentials is said by the call that needs them.
+const QUOTING: [&str; 2] = ["aws_config::meta::credentials", "aws_config::profile::credentials"];
+
 /// What the libraries log below a warning may quote bytes from the wire, and those may be a token or a value.
 fn targets(level: LogLevel) -> Targets {
     let level = filter(level);
-    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("chandlery", level)
+    let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("chandlery", level);
+    targets.with_targets(QUOTING.map(|target| (target, LevelFilter::OFF)))
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
@@ -51,6 +56,7 @@ mod tests {
             }
             assert!(targets.would_enable("chandlery_server::serve", &Level::INFO));
         }
+        assert!(!targets(LogLevel::Trace).would_enable("aws_config::profile::credentials", &Level::ERROR));
         assert!(!targets(LogLevel::Off).would_enable("hyper", &Level::ERROR));
         assert!(!targets(LogLevel::Error).would_enable("chandlery_server", &Level::WARN));
     }

@@ -212,6 +212,7 @@ fn what_the_configuration_cannot_mean_is_refused_at_the_start() {
         ("[[source.exec.run]]\nname = \"a\"\ncommand = [\"pass\"]", "absolute path"),
         ("[[source.exec.run]]\nname = \"a\"\ncommand = []", "absolute path"),
         ("[source.vault]\nx = 1", "unknown field"),
+        ("[[source.aws.read]]\nsecrets = [\"*:secret:app/*\"]", "begins with arn:"),
         ("source_ttl = \"10ms\"", "1s or more"),
     ] {
         let config = folder.path().join("server.toml");

@@ -26,6 +26,10 @@ pub struct Bundle {
     /// source said last, and may be old.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stale: Vec<StaleSource>,
+    /// In a bundle of the past: the entries whose values are kept outside, and are what they are now; one of another
+    /// environment, which a template refers to, as `stack/environment/NAME`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read_now: Vec<String>,
 }
 
 /// Values that could not be asked for again in time.

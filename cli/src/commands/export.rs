@@ -58,22 +58,12 @@ pub(crate) fn bundle(context: &Context, at: Option<&String>) -> Result<Bundle, F
     let path = Path::new(&segments).query("service", context.service()).query("at", at);
     let bundle: Bundle = context.client()?.get(&path)?;
     bundle.stale.iter().for_each(|stale| output::note(&format!("warning: {stale}")));
-    if at.is_some() {
-        note_references(&bundle);
-    }
-    Ok(bundle)
-}
-
-/// What an outside source said then, nobody has kept.
-fn note_references(bundle: &Bundle) {
-    let variables = bundle.variables.iter().map(|variable| (variable.name.as_str(), &variable.origin));
-    let files = bundle.files.iter().map(|file| (file.name.as_str(), &file.origin));
-    let names: Vec<&str> =
-        variables.chain(files).filter(|(_, origin)| origin.reference).map(|(name, _)| name).collect();
-    if !names.is_empty() {
-        let names = names.join(", ");
+    // What an outside source said then, nobody has kept.
+    if !bundle.read_now.is_empty() {
+        let names = bundle.read_now.join(", ");
         output::note(&format!("note: kept outside, and read as it is now, whatever it was then: {names}"));
     }
+    Ok(bundle)
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {

@@ -32,6 +32,7 @@ fn bundle(variables: &[(&str, &[u8])]) -> Bundle {
             .collect(),
         files: Vec::new(),
         stale: Vec::new(),
+        read_now: Vec::new(),
     }
 }
 

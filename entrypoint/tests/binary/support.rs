@@ -181,6 +181,7 @@ pub(crate) fn bundle() -> Bundle {
         variables: vec![variable("DB_HOST", "db.eu.internal", false), variable("DB_PASSWORD", CANARY, true)],
         files: vec![file("tls_key", &format!("{CANARY}\n"), 0o400)],
         stale: Vec::new(),
+        read_now: Vec::new(),
     }
 }
 

@@ -43,7 +43,7 @@ impl SourceError {
     }
 
     pub(super) fn silent(address: &Address, deadline: Duration) -> Self {
-        let detail = format!("{address} cannot be read: no answer within {} s", deadline.as_secs());
+        let detail = format!("{address} cannot be read: no answer within {} s", deadline.as_secs_f64());
         Self::new(Trouble::Unreachable, detail)
             .hint("look whether the source is there, and whether the server reaches it")
     }

@@ -41,6 +41,8 @@ pub use shelf::{Freshness, Look, Shelf, Task};
 /// How long one fetch may take, whatever a source allows itself. Shorter than a request may take, so that who waits for
 /// it is told what is wrong.
 const DEADLINE: Duration = Duration::from_secs(6);
+/// What a fetch may take of the time that a request has, where that is less.
+const SHARE: f64 = 0.6;
 
 /// What a fetch comes to: an answer to each locator, in their order.
 pub type Fetching<'a> = Pin<Box<dyn Future<Output = Vec<Result<Value, SourceError>>> + Send + 'a>>;
@@ -59,8 +61,17 @@ pub trait Source: fmt::Debug + Send + Sync {
 }
 
 /// The sources that this server may ask.
-#[derive(Debug, Clone, Default)]
-pub struct Sources(BTreeMap<Scheme, Arc<dyn Source>>);
+#[derive(Debug, Clone)]
+pub struct Sources {
+    by_scheme: BTreeMap<Scheme, Arc<dyn Source>>,
+    deadline: Duration,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self { by_scheme: BTreeMap::new(), deadline: DEADLINE }
+    }
+}
 
 impl Sources {
     #[must_use]
@@ -73,8 +84,14 @@ impl Sources {
     /// The same, and another one for this scheme.
     #[must_use]
     pub fn with(mut self, scheme: Scheme, source: Arc<dyn Source>) -> Self {
-        self.0.insert(scheme, source);
+        self.by_scheme.insert(scheme, source);
         self
+    }
+
+    /// The same, for requests that may take no longer than this.
+    #[must_use]
+    pub fn within(self, request: Duration) -> Self {
+        Self { deadline: DEADLINE.min(request.mul_f64(SHARE)), ..self }
     }
 
     /// As [`Source::admit`].
@@ -82,7 +99,7 @@ impl Sources {
     /// # Errors
     /// As there; and where there is no such source in this server.
     pub fn admit(&self, asker: Asker<'_>, address: &Address) -> Result<(), SourceError> {
-        match self.0.get(&address.scheme) {
+        match self.by_scheme.get(&address.scheme) {
             Some(source) => source.admit(asker, &address.locator),
             None => Err(absent(address.scheme)),
         }
@@ -96,13 +113,14 @@ impl Sources {
         }
         let mut tasks = JoinSet::new();
         for (scheme, locators) in by_scheme {
-            let source = self.0.get(&scheme).map(Arc::clone);
+            let source = self.by_scheme.get(&scheme).map(Arc::clone);
+            let deadline = self.deadline;
             tasks.spawn(async move {
                 let Some(source) = source else { return absent_all(scheme, locators) };
-                let mut values = timeout(DEADLINE, source.fetch(&locators)).await.unwrap_or_default().into_iter();
+                let mut values = timeout(deadline, source.fetch(&locators)).await.unwrap_or_default().into_iter();
                 let each = locators.iter().map(|locator| {
                     let address = Address { scheme, locator: locator.clone() };
-                    let silence = || Err(SourceError::silent(&address, DEADLINE));
+                    let silence = || Err(SourceError::silent(&address, deadline));
                     let answer = values.next().unwrap_or_else(silence);
                     (address, answer)
                 });

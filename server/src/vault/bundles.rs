@@ -196,7 +196,8 @@ fn build(
         let delivered = views.delivered();
         match expand(&mut views, delivered)? {
             Ok(values) => {
-                let bundle = Bundle { stale: abroad.stale(), ..deliver(&views, values)? };
+                let read_now = if at.is_some() { abroad.entries() } else { Vec::new() };
+                let bundle = Bundle { stale: abroad.stale(), read_now, ..deliver(&views, values)? };
                 Ok((bundle, views.grounds()))
             }
             Err(faults) => Err(unresolvable(&views.here.of, faults)),
@@ -241,6 +242,7 @@ fn deliver(views: &Views<'_>, mut values: BTreeMap<EntryName, Value>) -> Result<
         variables: Vec::new(),
         files: Vec::new(),
         stale: Vec::new(),
+        read_now: Vec::new(),
     };
     let mut faults = Vec::new();
     for (name, choice) in views.here.choices.iter().filter(|(_, choice)| choice.is_delivered()) {

@@ -14,7 +14,7 @@ use super::validity::{check, unknown_service};
 use super::writes::Removal;
 use crate::access::{Caller, may_use_grant, scope_of};
 use crate::crypto::Keyring;
-use crate::source::Asker;
+use crate::source::{Asker, Reference};
 use crate::store::{LayerKey, LayerRow, LayerTags, Row, TagRow, Transaction};
 
 /// What all changes of one request share: the transaction, its time, and its revision, which is made when there is
@@ -119,7 +119,10 @@ impl<'a, 't> Draft<'a, 't> {
         };
         let attributes = merge_attributes(entry, inherited.unwrap_or_default());
         check(&which.name, &attributes, &entry.value)?;
-        self.admit(&attributes, &entry.value)?;
+        let reference = self.admit(&attributes, &entry.value)?;
+        if let Some(reference) = reference.filter(|_| !entry.unchecked) {
+            self.writing.core.fits(&reference, &attributes.deliver)?;
+        }
         let content = Content { state: State::Live, attributes, value: entry.value.clone() };
         self.write(which.name, grant, content, before)
     }
@@ -206,16 +209,16 @@ impl<'a, 't> Draft<'a, 't> {
 
     /// That a reference is one, and to what this environment may refer to. Asked again whenever it is read: who may copy
     /// an entry here need not be who may have what it leads to.
-    fn admit(&self, attributes: &Attributes, value: &Value) -> Result<(), Error> {
+    fn admit(&self, attributes: &Attributes, value: &Value) -> Result<Option<Reference>, Error> {
         if !attributes.reference {
-            return Ok(());
+            return Ok(None);
         }
         let invalid = |why: String| Error::new(Code::Invalid, why);
         if attributes.template {
             return Err(invalid("is a template or a reference, and not both".to_owned()));
         }
         let asker = Asker { stack: &self.key.stack, environment: &self.key.environment };
-        self.writing.core.outside.admit(asker, value).map(drop).map_err(invalid)
+        self.writing.core.outside.admit(asker, value).map(Some).map_err(invalid)
     }
 
     /// Writes a version, unless what is there says the same.

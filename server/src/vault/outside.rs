@@ -172,6 +172,13 @@ impl<'a> Abroad<'a> {
         held.max().unwrap_or_default()
     }
 
+    /// The entries that something was read for.
+    pub(super) fn entries(&self) -> Vec<String> {
+        let notes = self.notes.borrow();
+        let entries: BTreeSet<&String> = notes.read.values().flat_map(|note| &note.entries).collect();
+        entries.into_iter().cloned().collect()
+    }
+
     /// What of it may be old.
     pub(super) fn stale(&self) -> Vec<StaleSource> {
         let notes = self.notes.borrow();

@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 
 use crate::{Output, Run, Server, StartOptions};
 
@@ -11,17 +12,17 @@ pub struct Account {
     pub moto: Moto,
     pub server: Server,
     /// Holds server.toml, for as long as the server may be started again.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
-/// What a server may read and write where a test does not say otherwise.
+/// What a server may read and write where a test does not say otherwise. The account is the one that moto has.
 pub const RULES: &str = r#"
 [source.aws]
 timeout = "10s"
 attempts = 5
 
 [[source.aws.read]]
-secrets = ["chuspace-app/*", "app/*"]
+secrets = ["chuspace-app/*", "app/*", "arn:aws:secretsmanager:*:123456789012:secret:app/*"]
 for = ["chuspace/production", "shop"]
 
 [[source.aws.write]]
@@ -42,15 +43,34 @@ impl Account {
     /// If something does not come up.
     #[must_use]
     pub fn start_with(test: &str, rules: &str) -> Option<Self> {
+        Self::start_in(test, rules, |proxy, _| Moto::environment(proxy.port()))
+    }
+
+    /// In an environment that the test makes, of the proxy and a folder for its files.
+    ///
+    /// # Panics
+    /// If something does not come up.
+    #[must_use]
+    pub fn start_in(
+        test: &str,
+        rules: &str,
+        environment: impl FnOnce(&Proxy, &Path) -> Vec<(String, String)>,
+    ) -> Option<Self> {
         let moto = Moto::start(test)?;
         let proxy = Proxy::before(moto.port());
         let folder = tempfile::TempDir::with_prefix("chandlery-rules-").expect("a temporary folder");
         let file = folder.path().join("server.toml");
         fs::write(&file, rules).expect("an own folder takes a file");
         let args = ["--listen", "127.0.0.1:0", "--config", file.to_str().expect("a plain path")].map(str::to_owned);
-        let env = Moto::environment(proxy.port());
+        let env = environment(&proxy, folder.path());
         let server = Server::start_with(StartOptions { args: args.to_vec(), env });
-        Some(Self { proxy, moto, server, _folder: folder })
+        Some(Self { proxy, moto, server, folder })
+    }
+
+    /// Where server.toml is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Declares the stack of seed 003 in production, with these regions.

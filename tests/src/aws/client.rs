@@ -63,6 +63,18 @@ impl AwsClient {
         self.ok("CreateSecret", &json!({ "Name": name, "SecretBinary": base64, "ClientRequestToken": token() }));
     }
 
+    /// Gives a secret another text.
+    #[track_caller]
+    pub fn put(&self, name: &str, text: &str) {
+        self.ok("PutSecretValue", &json!({ "SecretId": name, "SecretString": text, "ClientRequestToken": token() }));
+    }
+
+    /// Gives a secret bytes in place of what it had, in base64.
+    #[track_caller]
+    pub fn put_binary(&self, name: &str, base64: &str) {
+        self.ok("PutSecretValue", &json!({ "SecretId": name, "SecretBinary": base64, "ClientRequestToken": token() }));
+    }
+
     /// The text of a secret; nothing where there is none.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {

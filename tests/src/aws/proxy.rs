@@ -3,7 +3,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long a request is kept without an answer: longer than any test waits for one.
@@ -27,13 +27,17 @@ pub enum Fault {
     Page,
     /// This code with this sentence.
     Code(&'static str, &'static str),
+    /// It is answered as ever, and so much later.
+    Slow(Duration),
 }
 
 /// In front of [`super::Moto`]: counts what is called, and plays faults.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
+    upstream: u16,
     state: Arc<State>,
+    listening: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -43,6 +47,7 @@ struct State {
     bodies: Mutex<Vec<(String, String)>>,
     before: Mutex<Vec<Hook>>,
     ended: AtomicBool,
+    closed: AtomicBool,
 }
 
 struct Rule {
@@ -75,18 +80,30 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("a bound port").port();
         let state = Arc::new(State::default());
-        let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for connection in listener.incoming() {
-                if shared.ended.load(Ordering::Acquire) {
-                    return;
-                }
-                let (Ok(connection), shared) = (connection, Arc::clone(&shared)) else { continue };
-                // A client that goes away in the middle ends its connection, and nothing else.
-                thread::spawn(move || drop(shared.serve(connection, upstream)));
-            }
-        });
-        Self { port, state }
+        let listening = Mutex::new(Some(listen(listener, &state, upstream)));
+        Self { port, upstream, state, listening }
+    }
+
+    /// From now on nobody listens: who connects is refused, and connections that were kept are cut.
+    ///
+    /// # Panics
+    /// If it is closed already.
+    pub fn close(&self) {
+        self.state.closed.store(true, Ordering::Release);
+        // Wakes the listener up, so that its port is given back.
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+        let listening = lock(&self.listening).take().expect("it listens");
+        listening.join().expect("it ends");
+    }
+
+    /// Listens again, on the same port.
+    ///
+    /// # Panics
+    /// If somebody took the port.
+    pub fn open(&self) {
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).expect("the port is free again");
+        self.state.closed.store(false, Ordering::Release);
+        *lock(&self.listening) = Some(listen(listener, &self.state, self.upstream));
     }
 
     #[must_use]
@@ -151,6 +168,20 @@ impl Drop for Proxy {
     }
 }
 
+fn listen(listener: TcpListener, state: &Arc<State>, upstream: u16) -> JoinHandle<()> {
+    let shared = Arc::clone(state);
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            if shared.is_away() {
+                return;
+            }
+            let (Ok(connection), shared) = (connection, Arc::clone(&shared)) else { continue };
+            // A client that goes away in the middle ends its connection, and nothing else.
+            thread::spawn(move || drop(shared.serve(connection, upstream)));
+        }
+    })
+}
+
 struct Request {
     head: String,
     operation: String,
@@ -162,17 +193,23 @@ impl State {
         let mut reader = BufReader::new(connection.try_clone()?);
         let mut client = connection;
         while let Some(request) = read_request(&mut reader)? {
+            if self.is_away() {
+                return Ok(());
+            }
             self.count(&request);
             match self.fault(&request) {
-                None => {
+                fault @ (None | Some(Fault::Slow(_))) => {
+                    if let Some(Fault::Slow(time)) = fault {
+                        thread::sleep(time);
+                    }
                     self.run_hooks(&request.operation);
                     client.write_all(&forward(upstream, &request)?)?;
                 }
                 Some(Fault::Drop) => return Ok(()),
                 Some(Fault::Silence) => return self.keep_silent(),
-                Some(Fault::Throttle) => answer(&mut client, 400, "ThrottlingException", "Rate exceeded")?,
-                Some(Fault::Broken) => answer(&mut client, 500, "InternalServiceError", "An error occurred")?,
-                Some(Fault::Code(code, sentence)) => answer(&mut client, 400, code, sentence)?,
+                Some(Fault::Throttle) => answer(&mut client, &request, 400, "ThrottlingException", "Rate exceeded")?,
+                Some(Fault::Broken) => answer(&mut client, &request, 500, "InternalServiceError", "An error occurred")?,
+                Some(Fault::Code(code, sentence)) => answer(&mut client, &request, 400, code, sentence)?,
                 Some(Fault::Page) => {
                     let page = "<html>502 Bad Gateway</html>";
                     let head = format!("HTTP/1.1 502 Bad Gateway\r\ncontent-length: {}\r\n\r\n{page}", page.len());
@@ -181,11 +218,15 @@ impl State {
                 Some(Fault::Deny) => {
                     let who = "User: arn:aws:sts::123456789012:assumed-role/chandlery/i-0";
                     let what = format!("{who} is not authorized to perform: secretsmanager:{}", request.operation);
-                    answer(&mut client, 400, "AccessDeniedException", &what)?;
+                    answer(&mut client, &request, 400, "AccessDeniedException", &what)?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn is_away(&self) -> bool {
+        self.ended.load(Ordering::Acquire) || self.closed.load(Ordering::Acquire)
     }
 
     fn count(&self, request: &Request) {
@@ -277,8 +318,15 @@ fn forward(upstream: u16, request: &Request) -> std::io::Result<Vec<u8>> {
     Ok([head.as_bytes(), b"\r\n", whole.get(end + 4..).unwrap_or_default()].concat())
 }
 
-fn answer(client: &mut TcpStream, status: u16, code: &str, sentence: &str) -> std::io::Result<()> {
-    let body = serde_json::json!({ "__type": code, "message": sentence }).to_string();
+fn answer(client: &mut TcpStream, to: &Request, status: u16, code: &str, sentence: &str) -> std::io::Result<()> {
+    let body = match to.operation.as_str() {
+        // STS, which speaks another tongue.
+        "" => {
+            let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{sentence}</Message></Error>");
+            format!("<ErrorResponse>{error}<RequestId>0</RequestId></ErrorResponse>")
+        }
+        _ => serde_json::json!({ "__type": code, "message": sentence }).to_string(),
+    };
     let head = format!(
         "HTTP/1.1 {status} Fault\r\ncontent-type: application/x-amz-json-1.1\r\nx-amzn-errortype: {code}\r\n\
          content-length: {}\r\n\r\n",

@@ -41,7 +41,7 @@ impl Default for Access {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Names, in which `*` stands for any characters.
+    /// Names of the server's own account, or ARNs of any, in which `*` stands for any characters.
     pub secrets: Vec<Pattern>,
     /// Regions of AWS; all where none is named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -72,10 +72,16 @@ impl Access {
             let what = format!("attempts in [source.aws] is {}", self.attempts);
             return Err((what, format!("set it to a number from 1 to {MOST_ATTEMPTS}")));
         }
-        match self.read.iter().chain(&self.write).find(|rule| rule.secrets.is_empty()) {
-            Some(_) => Err((
-                "a rule of [source.aws] names no secrets".to_owned(),
-                "name them, as in secrets = [\"app/production/*\"]".to_owned(),
+        let rules = || self.read.iter().chain(&self.write);
+        if rules().any(|rule| rule.secrets.is_empty()) {
+            let what = "a rule of [source.aws] names no secrets";
+            return Err((what.to_owned(), "name them, as in secrets = [\"app/production/*\"]".to_owned()));
+        }
+        let neither = |pattern: &&Pattern| pattern.0.contains(':') && !pattern.0.starts_with("arn:");
+        match rules().flat_map(|rule| &rule.secrets).find(neither) {
+            Some(pattern) => Err((
+                format!("a rule of [source.aws] has {:?}, which no secret can be called", pattern.0),
+                "write a name, which has no colon, or an ARN, which begins with arn:".to_owned(),
             )),
             None => Ok(()),
         }
@@ -113,10 +119,14 @@ impl Access {
         if rules.iter().any(|rule| rule.meets(asker, region, secret)) {
             return Ok(());
         }
-        let what = format!("{} in {region} may not be {done} AWS for {asker}", secret.name());
+        let what = format!("{secret} in {region} may not be {done} AWS for {asker}");
+        let arn = if secret.is_arn() {
+            "; a rule without arn: is for names, which are the server's own account's"
+        } else {
+            ""
+        };
         let hint = format!(
-            "the server allows what its server.toml names: [[source.aws.{word}]] secrets = [\"{}\"] for = [\"{}\"]",
-            secret.name(),
+            "the server allows what its server.toml names: [[source.aws.{word}]] secrets = [\"{secret}\"] for = [\"{}\"]{arn}",
             asker.stack
         );
         Err((what, hint))
@@ -133,8 +143,8 @@ impl Access {
 impl Rule {
     fn meets(&self, asker: Asker<'_>, region: &AwsRegion, secret: &SecretId) -> bool {
         let named = |pattern: &Pattern| {
-            // A name may be any account's; an ARN's pattern is for ARNs.
-            pattern.matches(if pattern.0.starts_with("arn:") { secret.as_str() } else { secret.name() })
+            // A name is one of the server's own account, and an ARN may be of any: what is said of names says nothing of ARNs.
+            pattern.0.starts_with("arn:") == secret.is_arn() && pattern.matches(secret.as_str())
         };
         self.secrets.iter().any(named)
             && (self.regions.is_empty() || self.regions.contains(region))
@@ -185,13 +195,23 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_is_held_to_the_name_in_it() {
-        let access = reading("secrets = [\"app/*\"]");
-        let arn = |name: &str| format!("arn:aws:secretsmanager:eu-west-1:123456789012:secret:{name}");
-        assert!(allows(&access, Purpose::Read, "a/b", "eu-west-1", &arn("app/x-AbCdEf")));
-        assert!(!allows(&access, Purpose::Read, "a/b", "eu-west-1", &arn("other/x-AbCdEf")));
-        let access = reading(&format!("secrets = [\"{}\"]", arn("app/*")));
-        assert!(allows(&access, Purpose::Read, "a/b", "eu-west-1", &arn("app/x-AbCdEf")));
-        assert!(!allows(&access, Purpose::Read, "a/b", "eu-west-1", "app/x"), "a name may be any account's");
+    fn what_is_said_of_names_says_nothing_of_arns() {
+        let arn = |account: &str, name: &str| format!("arn:aws:secretsmanager:eu-west-1:{account}:secret:{name}");
+        let (own, other) = ("123456789012", "999999999999");
+        let may = |access: &Access, secret: &str| allows(access, Purpose::Read, "a/b", "eu-west-1", secret);
+        for names in ["app/*", "*", "*app/x-AbCdEf"] {
+            let access = reading(&format!("secrets = [\"{names}\"]"));
+            for account in [own, other, ""] {
+                assert!(!may(&access, &arn(account, "app/x-AbCdEf")), "{names} {account}: it may be another account's");
+            }
+        }
+        let access = reading(&format!("secrets = [\"{}\"]", arn(own, "app/*").replace("eu-west-1", "*")));
+        assert!(may(&access, &arn(own, "app/x-AbCdEf")));
+        for secret in [arn(other, "app/x-AbCdEf"), arn(own, "other/x-AbCdEf"), "app/x".to_owned()] {
+            assert!(!may(&access, &secret), "{secret}");
+        }
+        // No account can be written into another part of an ARN: a name has no colon.
+        let within = arn(other, "x:123456789012:secret:app/x-AbCdEf");
+        assert!(within.parse::<SecretId>().is_err());
     }
 }

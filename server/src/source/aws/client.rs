@@ -17,6 +17,7 @@ use aws_sdk_secretsmanager::config::retry::{RetryPartition, TokenBucket};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -87,7 +88,10 @@ impl Aws {
             return Ok(client.clone());
         }
         let shared = self.0.shared.get_or_try_init(|| shared(subject)).await?;
-        let config = aws_sdk_secretsmanager::config::Builder::from(shared)
+        let endpoint = endpoint(shared.service_config()).map_err(|why| subject.fails(Failing::Misconfigured(why)))?;
+        let mut config = aws_sdk_secretsmanager::config::Builder::from(shared);
+        config.set_endpoint_url(endpoint);
+        let config = config
             .region(Region::new(subject.region.as_str().to_owned()))
             .retry_config(self.retries(pace))
             .retry_partition(self.partition(subject.region, pace))
@@ -149,6 +153,36 @@ async fn shared(subject: &Subject<'_>) -> Result<SdkConfig, AwsError> {
     Ok(aws_config::defaults(BehaviorVersion::latest()).region(region).http_client(network).load().await)
 }
 
+/// Secrets Manager, as AWS's files write it. The SDK looks for `secrets-manager` in them, which nobody writes.
+const SERVICE: &str = "secrets_manager";
+
+/// Another endpoint than AWS's own, where the variables and files of AWS's tools name one: variables beat files, and what is
+/// said for Secrets Manager beats what is said for all services. Where such words are to be ignored, all of them are: the
+/// SDK by itself ignores those for all services alone.
+fn endpoint(settings: Option<&dyn LoadServiceConfig>) -> Result<Option<String>, String> {
+    let said = |env: &'static str, profile: &'static str| {
+        let key = ServiceConfigKey::builder().service_id(SERVICE).env(env).profile(profile).build().ok()?;
+        settings?.load_config(key).filter(|value| !value.is_empty())
+    };
+    let ignored = said("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "ignore_configured_endpoint_urls");
+    if ignored.is_some_and(|word| word.eq_ignore_ascii_case("true")) {
+        return Ok(None);
+    }
+    let Some(address) = said("AWS_ENDPOINT_URL", "endpoint_url") else { return Ok(None) };
+    let rest = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
+    match rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.starts_with(['/', ':']) && rest.bytes().all(|byte| byte.is_ascii_graphic())
+    }) {
+        true => Ok(Some(address)),
+        // It is not quoted: there may be a password in it.
+        false => {
+            Err("what AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL or the profile's endpoint_url says is no \
+            address; they are like https://vpce-0.secretsmanager.eu-west-1.vpce.amazonaws.com"
+                .to_owned())
+        }
+    }
+}
+
 fn network() -> Result<SharedHttpClient, String> {
     let context = TlsContext::builder().with_trust_store(trust()?).build().map_err(|error| error.to_string())?;
     Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
@@ -173,5 +207,44 @@ fn trust() -> Result<TrustStore, String> {
     match store.is_empty() {
         true => Err(format!("AWS_CA_BUNDLE={shown} holds no certificate")),
         false => Ok(TrustStore::empty().with_pem_certificate(pem)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the SDK has found for a key: of the environment, and else of the files.
+    #[derive(Debug)]
+    struct Settings(&'static [(&'static str, &'static str)]);
+
+    impl LoadServiceConfig for Settings {
+        fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+            assert_eq!(key.service_id(), SERVICE);
+            let found =
+                |name: &str| self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_string());
+            found(key.env()).or_else(|| found(key.profile()))
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_an_address_or_nothing_or_wrong() {
+        let here = Ok(Some("http://127.0.0.1:1".to_owned()));
+        for (settings, endpoint) in [
+            (&[][..], Ok(None)),
+            (&[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")], here.clone()),
+            (&[("endpoint_url", "http://127.0.0.1:1")], here.clone()),
+            (&[("AWS_ENDPOINT_URL", "")], Ok(None)),
+            (&[("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("ignore_configured_endpoint_urls", "false")], here),
+            (&[("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "True")], Ok(None)),
+            (&[("endpoint_url", "http://127.0.0.1:1"), ("ignore_configured_endpoint_urls", "true")], Ok(None)),
+        ] {
+            assert_eq!(super::endpoint(Some(&Settings(settings))), endpoint, "{settings:?}");
+        }
+        for wrong in ["not an address", "127.0.0.1:1", "ftp://a", "https://", "http:///x", "https://a b", "/x"] {
+            let settings = Settings(Box::leak(Box::new([("AWS_ENDPOINT_URL", wrong)])));
+            assert!(super::endpoint(Some(&settings)).is_err_and(|why| !why.contains("not an")), "{wrong}");
+        }
+        assert_eq!(super::endpoint(None), Ok(None));
     }
 }

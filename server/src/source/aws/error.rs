@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_secretsmanager::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 
 use super::{AwsRegion, SecretId};
 
@@ -143,8 +143,23 @@ where
 fn no_credentials(error: &CredentialsError) -> Failing {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => Failing::NoCredentials(String::new()),
-        _ => Failing::NoCredentials(one_line(&DisplayErrorContext(error).to_string())),
+        _ => Failing::NoCredentials(causes(error)),
     }
+}
+
+/// Each cause once, from the outermost. What a program of the profile's wrote to stderr is left out: it may be anything.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        let text = text.split(" Stderr:").next().unwrap_or_default().trim_end_matches('.');
+        if !said.iter().any(|earlier| earlier.contains(text)) {
+            said.push(text.to_owned());
+        }
+        cause = error.source();
+    }
+    one_line(&said.join(": "))
 }
 
 /// The innermost cause says the most.
@@ -215,6 +230,12 @@ impl AwsError {
         matches!(self.failing, Failing::Throttled | Failing::TimedOut | Failing::Unreachable(_) | Failing::Broken(_))
     }
 
+    /// The same, of one of the secrets that a call was about.
+    #[must_use]
+    pub(super) fn about(self, secret: &SecretId) -> Self {
+        Self { secret: Some(secret.as_str().to_owned()), ..self }
+    }
+
     #[must_use]
     pub fn region(&self) -> &AwsRegion {
         &self.region
@@ -229,8 +250,11 @@ impl AwsError {
                 let permission = permission.map_or_else(|| operation.to_string(), str::to_owned);
                 format!("allow {permission} on it in the policy of the server's role; docs/AWS.md has a policy to copy")
             }
-            Failing::NoCredentials(_) => "give the server a role of the instance or task, or AWS_ACCESS_KEY_ID and \
-                AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a readable ~/.aws, and start it again"
+            Failing::NoCredentials(why) if why.is_empty() => "give the server a role of the instance or task, or \
+                AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a readable ~/.aws, and start it again"
+                .to_owned(),
+            Failing::NoCredentials(_) => "look at the role or the keys that the server has, and at this host's clock; \
+                with new ones in its own variables it has to be started again"
                 .to_owned(),
             Failing::NotFound => {
                 format!("look at the name and the region: aws secretsmanager list-secrets --region {region}")

@@ -57,8 +57,6 @@ pub struct SecretId(String);
 /// AWS takes names of up to 512 characters.
 const LONGEST_NAME: usize = 512;
 const LONGEST_ID: usize = 2048;
-/// What Secrets Manager adds to a name to make an ARN of it: a dash and six characters.
-const ARN_SUFFIX: usize = 7;
 
 impl SecretId {
     #[must_use]
@@ -75,23 +73,6 @@ impl SecretId {
     #[must_use]
     pub fn region(&self) -> Option<AwsRegion> {
         self.is_arn().then(|| self.0.split(':').nth(3)?.parse().ok()).flatten()
-    }
-
-    /// The name: of an ARN, without the characters that AWS added, where there are such.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        let Some(name) = self.arn_name() else { return &self.0 };
-        let cut = name.len().checked_sub(ARN_SUFFIX).filter(|at| *at > 0 && name.is_char_boundary(*at));
-        match cut.map(|at| name.split_at(at)) {
-            Some((start, end)) if end.starts_with('-') && end[1..].bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-                start
-            }
-            _ => name,
-        }
-    }
-
-    fn arn_name(&self) -> Option<&str> {
-        self.is_arn().then(|| self.0.splitn(7, ':').nth(6)).flatten()
     }
 }
 
@@ -174,17 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_tells_name_and_region() {
+    fn an_arn_tells_its_region() {
         let arn: SecretId =
             "arn:aws:secretsmanager:eu-west-1:123456789012:secret:chuspace-app/prod-env/eu-west-1-AbCdEf"
                 .parse()
                 .unwrap();
-        assert_eq!(arn.name(), "chuspace-app/prod-env/eu-west-1");
         assert_eq!(arn.region().unwrap().as_str(), "eu-west-1");
-        let partial: SecretId = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:app".parse().unwrap();
-        assert_eq!(partial.name(), "app");
-        let plain: SecretId = "app/env-AbCdEf".parse().unwrap();
-        assert_eq!((plain.name(), plain.region()), ("app/env-AbCdEf", None));
+        assert_eq!("app/env-AbCdEf".parse::<SecretId>().unwrap().region(), None);
     }
 
     #[test]

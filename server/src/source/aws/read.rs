@@ -5,12 +5,13 @@ use std::fmt;
 
 use aws_sdk_secretsmanager::types::{Filter, FilterNameStringType, SecretListEntry, SecretValueEntry};
 use chandlery_wire::Value;
+use tokio::task::JoinSet;
 
 use super::error::{Operation, Subject};
 use super::{Aws, AwsError, AwsRegion, Failing, Pace, SecretId, Version};
 
 /// As many as AWS takes at once.
-const BATCH: usize = 20;
+pub(super) const BATCH: usize = 20;
 const PAGE: i32 = 100;
 /// Nobody has so many that answers would go on for ever; a broken endpoint might.
 const MOST_PAGES: usize = 10_000;
@@ -89,7 +90,6 @@ impl Aws {
     /// Where a whole call fails. What is wrong with single secrets is in the batch.
     pub async fn secrets(
         &self,
-        pace: Pace,
         region: &AwsRegion,
         ids: &[SecretId],
         done: &(dyn Fn(usize) + Send + Sync),
@@ -98,20 +98,51 @@ impl Aws {
         let mut by_batch = ids.len() > 1;
         for some in ids.chunks(BATCH) {
             if by_batch {
-                by_batch = match self.fill(&mut batch, pace, region, some).await {
+                by_batch = match self.fill(&mut batch, Pace::Patient, region, some).await {
                     Err(error) if matches!(error.failing, Failing::Refused(_)) => false,
                     filled => filled.map(|()| true)?,
                 };
             }
             // One that a batch was asked for and did not answer, as well.
             for id in some.iter().filter(|id| !batch.has(id)).cloned().collect::<Vec<_>>() {
-                match self.secret(pace, region, &id, &Version::Current).await {
+                match self.secret(Pace::Patient, region, &id, &Version::Current).await {
                     Ok(secret) => drop(batch.secrets.insert(id, secret)),
                     Err(error) if error.may_pass() => return Err(error),
                     Err(error) => drop(batch.failed.insert(id, error)),
                 }
             }
             done(batch.secrets.len() + batch.failed.len());
+        }
+        Ok(batch)
+    }
+
+    /// At most a batch of secrets at their current versions, for somebody who waits. Where they may not be read in batches,
+    /// they are read one by one and all at the same time; what fails then says nothing about the others.
+    ///
+    /// # Errors
+    /// As [`Aws::secrets`].
+    pub(super) async fn prompt(&self, region: &AwsRegion, ids: &[SecretId]) -> Result<Batch, AwsError> {
+        let mut batch = Batch::default();
+        if ids.len() > 1 {
+            match self.fill(&mut batch, Pace::Prompt, region, ids).await {
+                Err(error) if matches!(error.failing, Failing::Refused(_)) => {}
+                filled => filled?,
+            }
+        }
+        let mut tasks = JoinSet::new();
+        for id in ids.iter().filter(|id| !batch.has(id)).cloned() {
+            let (aws, region) = (self.clone(), region.clone());
+            tasks.spawn(async move {
+                let got = aws.secret(Pace::Prompt, &region, &id, &Version::Current).await;
+                (id, got)
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            match done {
+                Ok((id, Ok(secret))) => drop(batch.secrets.insert(id, secret)),
+                Ok((id, Err(error))) => drop(batch.failed.insert(id, error)),
+                Err(_) => {}
+            }
         }
         Ok(batch)
     }

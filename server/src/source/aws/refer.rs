@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chandlery_wire::Value;
 use tokio::task::JoinSet;
 
+use super::read::BATCH;
 use super::{Aws, AwsError, AwsRegion, Failing, Pace, Purpose, Secret, SecretId, Version};
 use crate::source::{Asker, Fetching, Source, SourceError, Trouble};
 
@@ -30,7 +31,11 @@ impl Located {
             return Ok(Self { region, id, version });
         }
         let (region, secret) = place.split_once(':').ok_or("there is no region before the secret's name")?;
-        Ok(Self { region: region.parse()?, id: secret.parse()?, version })
+        let id: SecretId = secret.parse()?;
+        match id.is_arn() {
+            true => Err("an ARN has its own region: nothing comes before it".to_owned()),
+            false => Ok(Self { region: region.parse()?, id, version }),
+        }
     }
 }
 
@@ -63,12 +68,12 @@ impl Source for Aws {
         Box::pin(async move {
             let wanted: Vec<Result<Located, SourceError>> = locators.iter().map(|locator| located(locator)).collect();
             // What batches can give, and what they cannot.
-            let mut current: BTreeMap<AwsRegion, Vec<SecretId>> = BTreeMap::new();
+            let mut current: BTreeMap<AwsRegion, Vec<(usize, SecretId)>> = BTreeMap::new();
             let mut tasks = JoinSet::new();
             for (at, one) in wanted.iter().enumerate() {
                 match one {
                     Ok(Located { region, id, version: Version::Current }) => {
-                        current.entry(region.clone()).or_default().push(id.clone());
+                        current.entry(region.clone()).or_default().push((at, id.clone()));
                     }
                     Ok(one) => {
                         let (aws, one) = (self.clone(), one.clone());
@@ -80,10 +85,11 @@ impl Source for Aws {
                     Err(_) => {}
                 }
             }
-            for (region, ids) in current {
-                let aws = self.clone();
-                let places = positions(&wanted, &region);
-                tasks.spawn(async move { aws.current(&region, ids, &places).await });
+            for (region, places) in current {
+                for some in places.chunks(BATCH) {
+                    let (aws, region, some) = (self.clone(), region.clone(), some.to_vec());
+                    tasks.spawn(async move { aws.current(&region, &some).await });
+                }
             }
             let mut answers: BTreeMap<usize, Result<Value, SourceError>> = BTreeMap::new();
             while let Some(done) = tasks.join_next().await {
@@ -96,41 +102,34 @@ impl Source for Aws {
     }
 }
 
-/// Which of the locators are of this region's current secrets, and which secret each names.
-fn positions(wanted: &[Result<Located, SourceError>], region: &AwsRegion) -> Vec<(usize, SecretId)> {
-    let here = |(at, one): (usize, &Result<Located, SourceError>)| match one {
-        Ok(one) if one.region == *region && one.version == Version::Current => Some((at, one.id.clone())),
-        _ => None,
-    };
-    wanted.iter().enumerate().filter_map(here).collect()
-}
-
 impl Aws {
+    /// As many of one region as a batch takes, and at which place of the answer each belongs.
     async fn current(
         &self,
         region: &AwsRegion,
-        ids: Vec<SecretId>,
         places: &[(usize, SecretId)],
     ) -> Vec<(usize, Result<Value, SourceError>)> {
-        let batch = match self.secrets(Pace::Prompt, region, &ids, &|_| ()).await {
+        let ids: Vec<SecretId> = places.iter().map(|(_, id)| id.clone()).collect();
+        let batch = match self.prompt(region, &ids).await {
             Ok(batch) => batch,
-            Err(error) => return places.iter().map(|(at, _)| (*at, Err(error.clone().into()))).collect(),
+            Err(error) => {
+                return places.iter().map(|(at, id)| (*at, Err(error.clone().about(id).into()))).collect();
+            }
         };
         let one = |(at, id): &(usize, SecretId)| {
             let got = match (batch.secrets.get(id), batch.failed.get(id)) {
                 (Some(secret), _) => Ok(secret.clone()),
                 (None, Some(error)) => Err(error.clone()),
-                (None, None) => {
-                    return (*at, Err(SourceError::new(Trouble::Missing, format!("AWS has no {id} in {region}"))));
-                }
+                // The server failed, which is no word of AWS.
+                (None, None) => return None,
             };
-            (*at, answer(id, got))
+            Some((*at, answer(id, got)))
         };
-        places.iter().map(one).collect()
+        places.iter().filter_map(one).collect()
     }
 }
 
-/// A part of an ARN may be another secret's than the one whose name was allowed.
+/// A part of an ARN may be of another secret than the one that was allowed.
 fn answer(id: &SecretId, got: Result<Secret, AwsError>) -> Result<Value, SourceError> {
     let secret = got.map_err(SourceError::from)?;
     if id.is_arn() && id.as_str() != secret.arn {
@@ -148,7 +147,7 @@ impl From<AwsError> for SourceError {
             Failing::NotFound | Failing::Deleted => Trouble::Missing,
             Failing::Refused(_) | Failing::Key => Trouble::Refused,
             Failing::Throttled => Trouble::Throttled,
-            // Credentials that cannot be had now say nothing about the secret.
+            // Credentials that cannot be had now, or are good no more, say nothing about the secret.
             Failing::NoCredentials(_)
             | Failing::Misconfigured(_)
             | Failing::TimedOut
@@ -184,6 +183,7 @@ mod tests {
             "eu-west-1:a?stage=",
             "eu-west-1:a?x=1",
             "arn:aws:s3:::x",
+            "eu-west-1:arn:aws:secretsmanager:sa-east-1:123456789012:secret:app/env-AbCdEf",
         ] {
             assert!(Located::parse(text).is_err(), "{text}");
         }
@@ -197,6 +197,8 @@ mod tests {
             ("ThrottlingException", true),
             ("InternalServiceError", true),
             ("ExpiredTokenException", true),
+            ("UnrecognizedClientException", true),
+            ("InvalidSignatureException", true),
             ("AccessDeniedException", false),
             ("ResourceNotFoundException", false),
             ("DecryptionFailure", false),

@@ -199,7 +199,7 @@ impl Reading {
             let tell = |count: usize| errand.tell("reading", done + count, Some(total));
             let ids: Vec<SecretId> = meant.iter().map(|one| one.id.clone()).collect();
             let mut batch = match &self.ask.stage {
-                None => aws.secrets(Pace::Patient, &place, &ids, &tell).await?,
+                None => aws.secrets(&place, &ids, &tell).await?,
                 Some(stage) => aws.staged(&place, &ids, stage, &tell).await?,
             };
             done += ids.len();

@@ -49,7 +49,7 @@ pub(super) async fn compare(
     let (mut there, mut failed, mut done) = (BTreeMap::new(), Vec::new(), 0);
     for (place, ids) in by_place {
         let tell = |count: usize| errand.tell("comparing", done + count, Some(total));
-        let batch = aws.secrets(Pace::Patient, &place, &ids, &tell).await?;
+        let batch = aws.secrets(&place, &ids, &tell).await?;
         done += ids.len();
         failed.extend(batch.failed.into_values().filter(|error| error.failing != Failing::NotFound));
         there.extend(batch.secrets.into_iter().map(|(id, secret)| ((place.clone(), id), secret)));

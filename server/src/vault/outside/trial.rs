@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chandlery_wire::{Code, EntryName, Fault, Value};
+use chandlery_wire::{Code, Delivery, EntryName, Fault, Value};
 
 use super::super::Error;
 use super::super::core::Core;
@@ -27,10 +27,7 @@ impl Core {
                 Err(why) => faults.push(fault(name, why)),
             }
         }
-        let hint = match faults.is_empty() {
-            true => "nothing was written; correct it, or write it unread with --no-check",
-            false => "nothing was written; docs/SOURCES.md says what may be referred to",
-        };
+        let refused = !faults.is_empty();
         let mut addresses: Vec<Address> = found.iter().map(|(_, reference)| reference.address.clone()).collect();
         addresses.sort();
         addresses.dedup();
@@ -52,11 +49,34 @@ impl Core {
             };
             faults.extend(why.map(|why| fault(name, why)));
         }
-        let code = if passing { Code::SourceUnavailable } else { Code::Invalid };
+        let (code, hint) = match (passing, refused) {
+            (true, _) => (
+                Code::SourceUnavailable,
+                "nothing was written; try again in a while, or write it unread with --no-check",
+            ),
+            (false, false) => (Code::Invalid, "nothing was written; correct it, or write it unread with --no-check"),
+            (false, true) => (Code::Invalid, "nothing was written; docs/SOURCES.md says what may be referred to"),
+        };
         match &faults[..] {
             [] => Ok(()),
             [only] => Err(Error::new(code, format!("{} {}", only.name, only.detail)).hint(hint)),
             _ => Err(Error::new(code, format!("{} references cannot be read", faults.len())).hint(hint).faults(faults)),
+        }
+    }
+
+    /// Whether what a reference leads to can be delivered so, as far as it is here: it was read a moment ago.
+    ///
+    /// # Errors
+    /// Why not, for a sentence that begins with the entry's name.
+    pub(in crate::vault) fn fits(&self, reference: &Reference, deliver: &Delivery) -> Result<(), Error> {
+        let look = self.outside.shelf.look(&reference.address, self.clock.monotonic()).0;
+        let (Look::Fresh(held) | Look::Stale(held, _), Delivery::Variable) = (look, deliver) else { return Ok(()) };
+        match held.part(reference.key.as_deref()).is_ok_and(|value| value.expose_secret().contains(&0)) {
+            true => Err(Error::new(
+                Code::Invalid,
+                "leads to a value with a NUL byte, which no variable can hold: deliver it as a file",
+            )),
+            false => Ok(()),
         }
     }
 }
