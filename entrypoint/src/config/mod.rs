@@ -196,13 +196,14 @@ fn name<T>(
     variable: &'static str,
     parse: impl Fn(String) -> Result<T, NameError>,
 ) -> Result<Option<T>, Failure> {
-    settings.parse(variable, |text| {
-        let what = |error: NameError| {
-            let hint = "names are taken exactly as they stand; `chandlery stacks` shows those there are";
-            (error.to_string(), hint.to_owned())
-        };
-        parse(text.to_owned()).map_err(what)
-    })
+    settings.parse(variable, |text| parse(text.to_owned()).map_err(|error| no_name(&error)))
+}
+
+/// Apart from what calls it, which is compiled once for each kind of name.
+#[inline(never)]
+fn no_name(error: &NameError) -> Wrong {
+    let hint = "names are taken exactly as they stand; `chandlery stacks` shows those there are";
+    (error.to_string(), hint.to_owned())
 }
 
 /// A machine's name. Swarm fills in `{{.Node.Hostname}}`; whoever else reads it takes it for the name itself.

@@ -132,7 +132,7 @@ impl<'a> Settings<'a> {
         let Some((text, source)) = self.text(variable)? else {
             return Ok(None);
         };
-        parse(text).map(Some).map_err(|(what, hint)| usage(format!("{source}: {what}"), hint))
+        parse(text).map(Some).map_err(|wrong| misread(source, wrong))
     }
 
     pub(super) fn switch(&self, variable: &'static str) -> Result<bool, Failure> {
@@ -199,6 +199,12 @@ impl<'a> Settings<'a> {
         let names = self.variables.iter().map(|(name, _)| name.to_string_lossy());
         names.filter(|name| name.starts_with(PREFIX))
     }
+}
+
+/// Apart from what calls it, which is compiled once for each type.
+#[inline(never)]
+fn misread(source: &str, (what, hint): Wrong) -> Failure {
+    usage(format!("{source}: {what}"), hint)
 }
 
 pub(super) fn nothing_set() -> Failure {
