@@ -76,6 +76,13 @@ pub(crate) fn note(sentence: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", printable(sentence));
 }
 
+/// Of which entries of the past nobody has kept what an outside source said then.
+pub(crate) fn note_read_now(entries: &[String]) {
+    if !entries.is_empty() {
+        note(&format!("note: kept outside, and read as it is now, whatever it was then: {}", entries.join(", ")));
+    }
+}
+
 pub(crate) fn failure(failure: &Failure) {
     // An answer that is no, and was given in full on stdout.
     if failure.what.is_empty() {

@@ -67,6 +67,7 @@ fn compare(args: &Args, context: &Context) -> Result<(), Failure> {
     if comparison.partial {
         output::note("note: this token may not read everything there; what it may not read is not compared");
     }
+    output::note_read_now(&comparison.read_now);
     if comparison.differences.is_empty() {
         output::note(&format!("no difference; {} are the same", comparison.same));
         return Ok(());

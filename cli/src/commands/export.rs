@@ -58,11 +58,7 @@ pub(crate) fn bundle(context: &Context, at: Option<&String>) -> Result<Bundle, F
     let path = Path::new(&segments).query("service", context.service()).query("at", at);
     let bundle: Bundle = context.client()?.get(&path)?;
     bundle.stale.iter().for_each(|stale| output::note(&format!("warning: {stale}")));
-    // What an outside source said then, nobody has kept.
-    if !bundle.read_now.is_empty() {
-        let names = bundle.read_now.join(", ");
-        output::note(&format!("note: kept outside, and read as it is now, whatever it was then: {names}"));
-    }
+    output::note_read_now(&bundle.read_now);
     Ok(bundle)
 }
 

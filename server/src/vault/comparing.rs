@@ -90,8 +90,23 @@ impl<'a> Comparer<'a> {
         let whole = |found: &Found<'_>| matches!(found, Found::Place { layer: None, .. });
         let by_layer = whole(&left) && whole(&right);
         let marker = Marker { names: self.names(&left, &right)?, reveal: compare.reveal };
-        let content = |found: &Found<'_>| self.content(found, &marker, by_layer, with_file);
-        let (left, mut right) = (content(&left)?, content(&right)?);
+        let is_past = |found: &Found<'_>| matches!(found, Found::Place { moment: Some(_), .. });
+        let mut read_now = Vec::new();
+        let mut content = |found: &Found<'_>| {
+            let content = self.content(found, &marker, by_layer, with_file)?;
+            if is_past(found) {
+                read_now = self.abroad.entries();
+            }
+            Ok::<_, Error>(content)
+        };
+        // The past first: what is read for the other side is not yet among what was read for it.
+        let (left, mut right) = match is_past(&left) {
+            true => (content(&left)?, content(&right)?),
+            false => {
+                let right = content(&right)?;
+                (content(&left)?, right)
+            }
+        };
         let names = Names::of(left.values().chain(right.values()));
         let (mut same, mut differences) = (0, Vec::new());
         let mut pairs: BTreeMap<Slot, (Option<Shown>, Option<Shown>)> = BTreeMap::new();
@@ -114,7 +129,7 @@ impl<'a> Comparer<'a> {
                 differences.push(Difference { layer, name, grant, left, right });
             }
         }
-        Ok(Comparison { same, differences, partial })
+        Ok(Comparison { same, differences, partial, read_now })
     }
 
     fn sees_a_part(&self, found: &Found<'_>) -> bool {

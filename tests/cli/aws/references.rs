@@ -153,4 +153,13 @@ fn what_is_read_as_it_is_now_is_named_where_the_past_is_shown() {
         let now = account.cli(args).ok();
         assert!(!now.stderr.contains("as it is now"), "{now}");
     }
+    // Of the two sides of a comparison, only what the one of the past has.
+    account.cli(&["set", "LATER", "--from", "aws:us-east-1:app/env"]).ok();
+    let then = format!("production@{revision}");
+    for sides in [[&*then, "production"], ["production", &*then]] {
+        let differ = account.ends(&[&["diff", "--service", "app"], &sides[..]].concat(), 1);
+        assert!(differ.stderr.contains("whatever it was then: shop/production/SHARED\n"), "{differ}");
+    }
+    let alike = account.ends(&["diff", "--service", "app", "production", "production"], 0);
+    assert!(!alike.stderr.contains("as it is now"), "{alike}");
 }

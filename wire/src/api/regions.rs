@@ -141,6 +141,9 @@ pub struct Comparison {
     /// Whether there may be more on one of the sides, which the caller may not read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// On a side of the past: the entries whose values are kept outside, and are what they are now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub read_now: Vec<String>,
 }
 
 /// What differs in one entry. A side that does not have it has no cell.
