@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ pub struct Server {
     token: String,
     /// What the CLI and the entrypoint said on stderr, for the search for canaries.
     heard: Mutex<String>,
+    memory: OnceLock<Memory>,
 }
 
 impl Server {
@@ -70,8 +71,8 @@ impl Server {
             ca_fingerprint: String::new(),
             token_file: String::new(),
         };
-        let heard = Mutex::default();
-        let mut server = Self { home, options, child: None, local, token: String::new(), heard };
+        let (heard, memory) = (Mutex::default(), OnceLock::new());
+        let mut server = Self { home, options, child: None, local, token: String::new(), heard, memory };
         server.launch();
         server.token = server.read(&server.local.token_file).trim().to_owned();
         server
@@ -198,6 +199,12 @@ impl Server {
             Some(region) => run.env("CHANDLERY_REGION", region),
             None => run,
         }
+    }
+
+    /// A secrets directory for tests that start one app after the other.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        self.memory.get_or_init(Memory::new)
     }
 
     fn launch(&mut self) {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use chandlery_tests::aws::{Account, Fault, Moto};
-use chandlery_tests::{Canaries, Memory, Place, Reply, Run};
+use chandlery_tests::{Canaries, Place, Reply, Run};
 use serde_json::{Value, json};
 
 pub(super) const APP: Place<'_> = Place { stack: "chuspace", environment: "production", region: None, service: "app" };
@@ -96,7 +96,7 @@ pub(super) fn variable(bundle: &Value, name: &str) -> String {
 
 fn app(account: &Account, more: &[&str], script: &str) -> Run {
     let token = account.server.bundle_token(&APP);
-    let memory = Box::leak(Box::new(Memory::new()));
+    let memory = account.server.memory();
     let script = script.replace("{secrets}", &memory.path().display().to_string());
     let args: Vec<&str> = more.iter().copied().chain(["--", "sh", "-c", &script]).collect();
     account.server.entrypoint(&APP, &token, memory, &args)
