@@ -5,5 +5,6 @@ mod dotenv;
 mod odd;
 mod regions;
 mod rollout;
+mod ship;
 mod stack;
 mod wild;

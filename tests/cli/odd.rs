@@ -2,20 +2,11 @@
 //! terminals, tokens that may do a part.
 
 use std::fs;
-use std::path::PathBuf;
 
-use chandlery_tests::{Canaries, Output, Run, Server, skip};
+use chandlery_tests::{Canaries, Run, Server, skip};
 use serde_json::{Value, json};
 
-fn cli(server: &Server, args: &[&str]) -> Run {
-    server.cli(args).env("CHANDLERY_STACK", "ship").env("CHANDLERY_ENVIRONMENT", "production")
-}
-
-fn start() -> Server {
-    let server = Server::start();
-    server.cli(&["init", "ship", "--environment", "production", "--regions", "east,west", "--services", "app,db"]).ok();
-    server
-}
+use crate::ship::{cli, ends, start, write};
 
 /// Many values in one request: by layer and name.
 fn fill(server: &Server, entries: &[(Option<&str>, &str, Value)]) {
@@ -26,19 +17,6 @@ fn fill(server: &Server, entries: &[(Option<&str>, &str, Value)]) {
 
 fn plain(value: &str) -> Value {
     json!({ "value": value, "secret": false })
-}
-
-fn write(server: &Server, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-    let path = server.project().join(name);
-    fs::write(&path, bytes).expect("the project's folder takes a file");
-    path
-}
-
-#[track_caller]
-fn ends(run: Run, code: i32) -> Output {
-    let output = run.output();
-    assert_eq!(output.code(), code, "{output}");
-    output
 }
 
 /// The verb on a terminal of so many columns, as a person sees it.

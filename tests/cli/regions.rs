@@ -1,37 +1,15 @@
 //! The verbs that look at all regions, on a real server: the walk of docs/REGIONS.md, and what scripts depend on.
 
 use std::fs;
-use std::path::PathBuf;
 
 use chandlery_tests::page::{Page, Reader};
 use chandlery_tests::stacks::{folder, global_regions};
-use chandlery_tests::{Canaries, Output, Run, Server};
+use chandlery_tests::{Canaries, Server};
 
-fn cli(server: &Server, args: &[&str]) -> Run {
-    server.cli(args).env("CHANDLERY_STACK", "ship").env("CHANDLERY_ENVIRONMENT", "production")
-}
-
-/// Two regions with a secret of their own, one that they share, and one that differs.
-fn start() -> Server {
-    let server = Server::start();
-    server.cli(&["init", "ship", "--environment", "production", "--regions", "east,west", "--services", "app,db"]).ok();
-    server
-}
+use crate::ship::{cli, ends, start, write};
 
 fn set(server: &Server, name: &str, region: &str, value: &str, more: &[&str]) {
     cli(server, &[&["set", name, "--region", region], more].concat()).stdin(value).ok();
-}
-
-fn write(server: &Server, name: &str, text: &str) -> PathBuf {
-    let path = server.project().join(name);
-    fs::write(&path, text).expect("the project's folder takes a file");
-    path
-}
-
-fn ends(run: Run, code: i32) -> Output {
-    let output = run.output();
-    assert_eq!(output.code(), code, "{output}");
-    output
 }
 
 #[test]
@@ -72,7 +50,7 @@ fn diff_ends_as_diff_does_and_shows_no_secret() {
         assert!(output.stderr.contains("hint: "), "{output}");
     }
 
-    let same = write(&server, "east.env", &format!("SHARED='the same'\nOWN={one}\n"));
+    let same = write(&server, "east.env", format!("SHARED='the same'\nOWN={one}\n"));
     ends(cli(&server, &["diff", same.to_str().expect("a path"), "east"]), 0);
     let json = ends(cli(&server, &["diff", "east.env", "west", "--format", "json"]), 1).json();
     let names: Vec<&str> =
@@ -172,7 +150,7 @@ OPTIONAL = { required = false }
 BROKEN = {}
 FINE = { pattern = "^x1$" }
 "#;
-    write(&server, "chandlery.toml", &format!("{toml}{rules}"));
+    write(&server, "chandlery.toml", format!("{toml}{rules}"));
     let report = ends(cli(&server, &["check", "--format", "json"]), 1);
     canaries.assert_absent("the report", &report.stdout);
     let report = report.json();
@@ -205,12 +183,12 @@ FINE = { pattern = "^x1$" }
     let xml = ends(cli(&server, &["check", "--format", "junit"]), 1);
     assert!(xml.text().contains("failures=\"11\""), "{xml}");
 
-    write(&server, "chandlery.toml", &format!("{toml}\n[keys]\nOPEN = {{}}\n[check]\nundeclared = \"ignore\"\n"));
+    write(&server, "chandlery.toml", format!("{toml}\n[keys]\nOPEN = {{}}\n[check]\nundeclared = \"ignore\"\n"));
     ends(cli(&server, &["check", "--strict"]), 0);
-    write(&server, "chandlery.toml", &format!("{toml}\n[keys]\nOPEN = {{}}\n"));
+    write(&server, "chandlery.toml", format!("{toml}\n[keys]\nOPEN = {{}}\n"));
     ends(cli(&server, &["check"]), 0);
     ends(cli(&server, &["check", "--strict"]), 1);
-    write(&server, "chandlery.toml", &format!("{toml}\n[keys]\nOPEN = {{ pattern = \"(\" }}\n"));
+    write(&server, "chandlery.toml", format!("{toml}\n[keys]\nOPEN = {{ pattern = \"(\" }}\n"));
     ends(cli(&server, &["check"]), 2);
     write(&server, "chandlery.toml", &toml);
     ends(cli(&server, &["check"]), 2);
