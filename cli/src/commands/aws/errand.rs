@@ -10,6 +10,8 @@ use crate::output;
 
 /// Seconds that the server keeps a question open for. What takes less is not shown.
 const WAIT: u64 = 1;
+/// The same where nobody watches a bar, after some questions: each is a line of the audit log.
+const LONGEST_WAIT: u64 = 10;
 const BAR: usize = 30;
 /// Where nobody watches, a line is written at each tenth.
 const TENTHS: u64 = 10;
@@ -17,9 +19,9 @@ const TENTHS: u64 = 10;
 /// Asks until it has come to its end.
 pub(super) fn finish(client: &Client, path: &Path, begun: AwsErrand) -> Result<(), Failure> {
     let mut progress = Progress::new();
-    let mut errand = begun;
+    let (mut errand, mut wait) = (begun, WAIT);
     while !errand.finished {
-        errand = match client.get(&path.clone().query("wait", Some(WAIT))) {
+        errand = match client.get(&path.clone().query("wait", Some(wait))) {
             Ok(errand) => errand,
             Err(failure) => {
                 progress.clear();
@@ -28,6 +30,9 @@ pub(super) fn finish(client: &Client, path: &Path, begun: AwsErrand) -> Result<(
         };
         if !errand.finished {
             progress.show(&errand);
+        }
+        if !progress.terminal {
+            wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
     progress.clear();
