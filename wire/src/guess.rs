@@ -2,7 +2,7 @@
 //! value that is masked. The user has the last word.
 
 /// Parts of a name that say "secret".
-const SECRET: [&str; 19] = [
+const SECRET: [&str; 26] = [
     "PASSWORD",
     "PASSWD",
     "PASSWORT",
@@ -19,6 +19,13 @@ const SECRET: [&str; 19] = [
     "APIKEY",
     "SECRETKEY",
     "PRIVATEKEY",
+    "PRIVKEY",
+    "ACCESSKEY",
+    "AUTHKEY",
+    "MASTERKEY",
+    "HMACKEY",
+    "ENCRYPTIONKEY",
+    "SIGNINGKEY",
     "SALT",
     "PEPPER",
     "PIN",
@@ -62,6 +69,14 @@ const ABOUT: [&str; 34] = [
     "ROUNDS",
     "PREFIX",
 ];
+/// What `…_AUTH` holds a user and a password for.
+const AUTHENTICATES: [&str; 7] = ["REDIS", "BASIC", "HTTP", "PROXY", "REGISTRY", "DOCKER", "NEO4J"];
+/// Words that end as `DBPASS` does and mean something else.
+const PASSES: [&str; 6] = ["BYPASS", "COMPASS", "OVERPASS", "UNDERPASS", "TRESPASS", "SURPASS"];
+/// How the hash of a password begins, as crypt(3) and its likes write it. It can be tried against at leisure.
+const HASHES: [&str; 7] = ["$2a$", "$2b$", "$2y$", "$5$", "$6$", "$apr1$", "$argon2"];
+/// Addresses that whoever knows them may post to.
+const WEBHOOKS: [&str; 3] = ["hooks.slack.com/services/", "discord.com/api/webhooks/", "discordapp.com/api/webhooks/"];
 /// Names whose values only look random.
 const DIGESTS: [&str; 10] =
     ["SHA", "SHA1", "SHA256", "COMMIT", "REVISION", "DIGEST", "CHECKSUM", "VERSION", "BUILD", "FINGERPRINT"];
@@ -90,15 +105,25 @@ const TOKENS: [&str; 16] = [
 pub fn why_secret(name: &str, value: &[u8]) -> Option<String> {
     let Ok(text) = std::str::from_utf8(value) else { return Some("its value is binary".to_owned()) };
     let text = text.trim();
-    // A switch, or nothing: ALLOW_EMPTY_PASSWORD=yes.
-    if matches!(
-        text.to_ascii_lowercase().as_str(),
-        "" | "true" | "false" | "yes" | "no" | "on" | "off" | "0" | "1" | "null" | "none"
-    ) || text.starts_with("/run/secrets/")
-    {
+    if says_nothing(text) {
         return None;
     }
     secret_by_name(name).or_else(|| secret_by_value(name, text))
+}
+
+/// Why a value is a secret, whatever its own name, that was made from another variable's.
+#[must_use]
+pub fn why_source(source: &str, value: &[u8]) -> Option<String> {
+    let hides = std::str::from_utf8(value).is_ok_and(|text| !says_nothing(text.trim()));
+    hides.then(|| secret_by_name(source)).flatten().map(|_| format!("it comes from ${{{source}}}"))
+}
+
+/// A switch, or nothing: ALLOW_EMPTY_PASSWORD=yes.
+fn says_nothing(text: &str) -> bool {
+    matches!(
+        text.to_ascii_lowercase().as_str(),
+        "" | "true" | "false" | "yes" | "no" | "on" | "off" | "0" | "1" | "null" | "none"
+    ) || text.starts_with("/run/secrets/")
 }
 
 /// Whether a name is that of an address, which is a secret once it has a password in it. Who asks knows no value yet.
@@ -122,8 +147,11 @@ pub fn secret_by_name(name: &str) -> Option<String> {
     // SECRET_KEY_BASE has SECRET; MASTER_KEY, API_KEY and ENCRYPTION_KEY only end so.
     let before = parts.len().checked_sub(2).and_then(|at| parts.get(at));
     let key = matches!(last, "KEY" | "KEYS") && before.is_some_and(|part| !PUBLIC_KEY.contains(&part.as_str()));
-    let joined = ["PASSWORD", "PASSWD", "APIKEY", "SECRET"].iter().find(|word| last.ends_with(**word));
+    let joined = ["PASSWORD", "PASSWD", "PASS", "APIKEY", "SECRET"].iter().find(|word| last.ends_with(**word));
+    let joined = joined.filter(|_| !PASSES.contains(&last));
+    let auth = last == "AUTH" && before.is_some_and(|part| AUTHENTICATES.contains(&part.as_str()));
     match (key, joined) {
+        _ if auth => Some("its name ends with AUTH".to_owned()),
         (true, _) => Some("its name ends with KEY".to_owned()),
         (false, Some(word)) => Some(format!("its name ends with {word}")),
         (false, None) => None,
@@ -155,6 +183,12 @@ fn secret_by_value(name: &str, text: &str) -> Option<String> {
     }
     if has_password(text) {
         return Some("it is an address with a password".to_owned());
+    }
+    if HASHES.iter().any(|prefix| text.starts_with(prefix) && text.len() >= 20) {
+        return Some("it is a password's hash".to_owned());
+    }
+    if WEBHOOKS.iter().any(|address| text.contains(address)) {
+        return Some("it is the address of a webhook".to_owned());
     }
     if TOKENS.iter().any(|prefix| text.starts_with(prefix) && text.len() >= prefix.len() + 12)
         || (text.starts_with("eyJ") && text.matches('.').count() == 2)
@@ -267,6 +301,14 @@ mod tests {
             ("STRIPE", "sk_live_4eC39HqLyjWDarjtT1zdp7dc"),
             ("SESSION", "c2VjcmV0LXRoYXQtaXMtNDgtYnl0ZXM9PT0xMjM0"),
             ("SIGNING", "9f86d081884c7d659a2feaa0c55ad015"),
+            ("DBPASS", "x"),
+            ("PGPASS", "x"),
+            ("MINIO_ACCESSKEY", "x"),
+            ("TLS_PRIVKEY", "x"),
+            ("REDIS_AUTH", "x"),
+            ("HTTP_AUTH", "u:p"),
+            ("ALERTS", "https://hooks.slack.com/services/T0/B0/x"),
+            ("ADMIN", "$2y$05$abcdefghijklmnopqrstuv"),
         ];
         for (name, value) in secrets {
             assert!(why_secret(name, value.as_bytes()).is_some(), "{name}");
@@ -295,11 +337,22 @@ mod tests {
             ("IMAGE", "registry.example/app:1.2.3-20200101"),
             ("COMPASS", "north"),
             ("BYPASS_CACHE", "some"),
+            ("PROXY_BYPASS", "localhost"),
+            ("AUTH", "ldap"),
+            ("PRICE", "$5"),
             ("JAVA_OPTS", "-Xmx512m -XX:+UseG1GC"),
             ("DB_PASSWORD", ""),
         ];
         for (name, value) in plain {
             assert_eq!(why_secret(name, value.as_bytes()), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_comes_from_a_secret_is_one() {
+        assert_eq!(why_source("ADMIN_PASSWORD", b"x").as_deref(), Some("it comes from ${ADMIN_PASSWORD}"));
+        for (source, value) in [("ADMIN_NAME", "x"), ("ALLOW_EMPTY_PASSWORD", "yes"), ("DB_PASSWORD", "")] {
+            assert_eq!(why_source(source, value.as_bytes()), None, "{source}");
         }
     }
 

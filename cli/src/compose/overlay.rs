@@ -146,11 +146,7 @@ pub(crate) fn replaced<'a>(service: &'a Service, bundles: &'a [Bundle]) -> Vec<R
 /// The service's health check with the app's environment, where it uses a variable that the container is not made with: a
 /// health check is another process, and sees nothing of what the entrypoint injects. `None` where it needs none of it.
 pub(crate) fn health_check(supply: &Supply<'_>) -> Option<Vec<String>> {
-    let own = !supply.service.healthcheck.is_empty();
-    let texts = if own { &supply.service.healthcheck } else { &supply.image.healthcheck };
-    let missing =
-        replaced(supply.service, &supply.bundles).into_iter().filter(|found| found.secret || found.text.is_none());
-    let names: Vec<&str> = missing.map(|found| found.name).collect();
+    let (texts, names) = (check_of(supply), unseen(supply));
     if !texts.iter().any(|text| names.iter().any(|name| mentions(text, name))) {
         return None;
     }
@@ -165,12 +161,37 @@ pub(crate) fn health_check(supply: &Supply<'_>) -> Option<Vec<String>> {
     Some(before.into_iter().chain(command).collect())
 }
 
-/// Whether a text has `$NAME` or `${NAME…`.
+/// The variables that a health check by a script may want and does not see: whether it wants them, its file alone says.
+pub(crate) fn unseen_by_script<'a>(supply: &'a Supply<'_>) -> Vec<&'a str> {
+    const SCRIPTS: [&str; 6] = [".sh", ".py", ".rb", ".js", ".pl", ".php"];
+    let is_script = |word: &str| SCRIPTS.iter().any(|end| word.ends_with(end));
+    let texts = check_of(supply);
+    let scripted = texts.iter().any(|text| text.split_whitespace().any(is_script));
+    let through_us = texts.iter().any(|text| text.contains(WRAPPER));
+    if scripted && !through_us && health_check(supply).is_none() { unseen(supply) } else { Vec::new() }
+}
+
+fn check_of<'a>(supply: &'a Supply<'_>) -> &'a [String] {
+    let own = !supply.service.healthcheck.is_empty();
+    if own { &supply.service.healthcheck } else { &supply.image.healthcheck }
+}
+
+/// The variables that the app gets, and that the container is not made with.
+fn unseen<'a>(supply: &'a Supply<'_>) -> Vec<&'a str> {
+    let found = replaced(supply.service, &supply.bundles).into_iter();
+    found.filter(|found| found.secret || found.text.is_none()).map(|found| found.name).collect()
+}
+
+/// Shorter ones may be a word of their own.
+const LONG_NAME: usize = 5;
+
+/// Whether a text has `$NAME`, `${NAME…`, or the name by itself, as in Python's `environ["NAME"]`.
 fn mentions(text: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.match_indices(name).any(|(at, _)| {
         let (before, after) = (&text[..at], &text[at + name.len()..]);
-        (before.ends_with('$') || before.ends_with("${"))
-            && !after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        let by_itself = name.len() >= LONG_NAME && !before.ends_with(is_part);
+        (by_itself || before.ends_with('$') || before.ends_with("${")) && !after.starts_with(is_part)
     })
 }
 

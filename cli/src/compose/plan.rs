@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chandlery_wire::dangerous::is_dangerous;
-use chandlery_wire::guess::{is_address, secret_by_name, why_secret};
+use chandlery_wire::guess::{is_address, secret_by_name, why_secret, why_source};
 use chandlery_wire::{Delivery, EntryName, FileAttributes, Grant, MAX_VALUE_BYTES, Mode, ServiceName, Value};
 
 use super::service::Mounted;
@@ -119,7 +119,11 @@ impl Plan {
                     continue;
                 }
             };
-            let secret = secret(variable.name.as_str(), &value, wishes, None);
+            let secret = secret(variable.name.as_str(), &value, wishes, None).or_else(|| {
+                let sources = variable.uses.iter().map(|used| used.name.as_str());
+                let guessed = !wishes.plain.contains(&variable.name);
+                sources.filter(|_| guessed).find_map(|source| why_source(source, value.expose_secret()))
+            });
             self.want(entry, name, value, Delivery::Variable, secret, variable.at.to_string());
         }
         for mounted in &service.secrets {

@@ -15,7 +15,9 @@ use super::files::{FileArgs, Loaded, Profiles, project_name, stack};
 use super::identity::{IdentityArgs, Road, State};
 use super::place::Region;
 use crate::client::Client;
-use crate::compose::overlay::{Common, PLACEHOLDER, Supply, Tool, health_check, overlay, supplies_label};
+use crate::compose::overlay::{
+    Common, PLACEHOLDER, Supply, Tool, WRAPPER, health_check, overlay, supplies_label, unseen_by_script,
+};
 use crate::compose::{Met, Service, emit, lacks};
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -241,6 +243,15 @@ impl<'a> Prepared<'a> {
             output::note(&format!(
                 "note: the health check of {name} uses what only the app has; it gets the app's environment"
             ));
+        }
+        for supply in &supplies {
+            let (name, unseen) = (&supply.service.name, unseen_by_script(supply).join(", "));
+            if !unseen.is_empty() {
+                output::note(&format!(
+                    "note: the health check of {name} is a script, and does not see what only the app has: {unseen}; if it \
+                     needs them, let it run `{WRAPPER} env -- SCRIPT`"
+                ));
+            }
         }
         let socket_folder = road.socket.as_ref().and_then(|socket| socket.parent()).map(Into::into);
         let Road { authority, .. } = road;

@@ -177,6 +177,30 @@ fn a_health_check_that_uses_a_secret_gets_the_app_s_environment() {
 }
 
 #[test]
+fn a_health_check_that_only_names_a_variable_gets_it_and_one_that_is_a_script_is_told_of() {
+    let look = |test: &str| {
+        let project = project(&format!(
+            "services: {{a: {{image: i, environment: {{APP_TOKEN: x, PORT: 1}}, healthcheck: {{test: {test}}}}}}}\n"
+        ));
+        let bundles = vec![bundle(&[("APP_TOKEN", "s3cret", true), ("PORT", "2", false)], &[])];
+        let supply = Supply {
+            service: &project.services[0],
+            image: image(&[], &["c"]),
+            bundles,
+            owner: None,
+            identity: Vec::new(),
+            token: None,
+        };
+        (health_check(&supply).is_some(), unseen_by_script(&supply).join(","))
+    };
+    let no = String::new;
+    assert_eq!(look("[CMD, python3, -c, \"import os; os.environ['APP_TOKEN']\"]"), (true, no()));
+    assert_eq!(look("\"curl -H @APP_TOKENS localhost\""), (false, no()));
+    assert_eq!(look("[CMD, /bin/sh, /hc.sh]"), (false, "APP_TOKEN".to_owned()));
+    assert_eq!(look(&format!("[CMD, {WRAPPER}, env, --, /hc.sh]")), (false, no()));
+}
+
+#[test]
 fn docker_compose_gets_external_secrets_and_compose_2_has_them_taken_away() {
     let project = project(FILE);
     let bundles = [bundle(&[], &["pw"])];
