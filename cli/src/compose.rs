@@ -30,6 +30,8 @@ pub(crate) use emit::emit;
 pub(crate) use interpolate::{Met, Use};
 pub(crate) use load::{Files, load};
 pub(crate) use needs::{Lack, lacks};
+#[cfg(test)]
+pub(crate) use plan::Said;
 pub(crate) use plan::{Plan, Wanted, Wishes};
 pub(crate) use service::Service;
 use sources::Source;

@@ -115,6 +115,13 @@ fn a_second_import_keeps_what_the_store_has_until_it_is_told_otherwise() {
     assert!(overwritten.contains(&"TZ overwrite db".to_owned()), "{overwritten:?}");
     assert_eq!(seed.ok(&["get", "TZ", "--resolved", "--service", "db"]).stdout, b"Asia/Singapore");
     assert!(results(&seed.import(&["--overwrite"])).iter().all(|line| line.contains("unchanged")));
+    // What was taken for plain is shown in the list, until somebody says that it is none.
+    assert!(seed.ok(&["list"]).text().contains("simple_db"));
+    let told = results(&seed.import(&["--secret", "MYSQL_DATABASE"]));
+    let made = |line: &&String| line.contains("made a secret");
+    assert_eq!(told.iter().filter(made).count(), 2, "one for app and db, one for web: {told:?}");
+    assert!(!seed.ok(&["list"]).text().contains("simple_db"));
+    assert!(!results(&seed.import(&["--secret", "MYSQL_DATABASE"])).iter().any(|line| made(&line)));
 }
 
 #[test]

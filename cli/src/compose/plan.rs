@@ -33,6 +33,16 @@ pub(crate) struct Wanted {
     pub(crate) secret: Option<String>,
     /// Where it was found first.
     pub(crate) from: String,
+    pub(crate) said: Said,
+}
+
+/// What is not a guess or a default, and so counts beside what the store has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// The user says that it is a secret, or that it is none.
+    pub(crate) secret: Option<bool>,
+    /// The file says the owner or the mode.
+    pub(crate) attributes: bool,
 }
 
 /// A value that a service needs, and that is not at hand.
@@ -77,6 +87,7 @@ impl Plan {
         }
         plan.check_wishes(wishes);
         plan.unify();
+        plan.heed(wishes);
         plan.unasked(project);
         plan
     }
@@ -201,7 +212,11 @@ impl Plan {
             Origin::File(path) => path.display().to_string(),
             _ => source.at.to_string(),
         };
-        self.want(entry, service, value, deliver, secret, from);
+        self.want(entry.clone(), service, value, deliver, secret, from);
+        if [&mounted.mode, &mounted.uid, &mounted.gid].into_iter().any(Option::is_some) {
+            let this = |wanted: &&mut Wanted| wanted.name == entry && wanted.services.contains(service);
+            self.wanted.iter_mut().filter(this).for_each(|wanted| wanted.said.attributes = true);
+        }
     }
 
     /// One line with a newline at its end is a password that an editor saved: the newline is not meant (and broke an app
@@ -242,7 +257,8 @@ impl Plan {
             }
             None => {
                 let services = BTreeSet::from([service.clone()]);
-                self.wanted.push(Wanted { name, services, value, deliver, secret, from });
+                let said = Said::default();
+                self.wanted.push(Wanted { name, services, value, deliver, secret, from, said });
             }
         }
     }
@@ -282,6 +298,14 @@ impl Plan {
         }
         self.wanted.sort_by(|a, b| (&a.name, &a.services).cmp(&(&b.name, &b.services)));
         self.absent.sort_by(|a, b| (&a.name, &a.services).cmp(&(&b.name, &b.services)));
+    }
+
+    fn heed(&mut self, wishes: &Wishes) {
+        for wanted in &mut self.wanted {
+            let (secret, plain) = (&wishes.secret, &wishes.plain);
+            let name = wanted.name.as_str();
+            wanted.said.secret = plain.contains(name).then_some(false).or(secret.contains(name).then_some(true));
+        }
     }
 
     /// A name that is picked out and not there is a typing error, which would show a secret in silence.

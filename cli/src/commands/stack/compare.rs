@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chandlery_wire::api::{EntryInfo, NamedEntry, State, WriteEntry};
-use chandlery_wire::{Delivery, EntryName, Grant, Layer, ServiceName};
+use chandlery_wire::{Delivery, EntryName, FileAttributes, Grant, Layer, ServiceName};
 
 use crate::compose::Wanted;
 
@@ -25,6 +25,8 @@ pub(super) enum Outcome {
     New,
     /// The store has another value. It stays, unless it may be overwritten.
     Differs,
+    /// The value is there, and the user says that it is a secret now, or none: that is written without more words.
+    Told,
     /// Another value is set for these services and for others together: it cannot be changed for these alone.
     Shared(Grant),
 }
@@ -102,7 +104,7 @@ impl<'a> Stored<'a> {
                     }
                     None => (Outcome::New, None),
                     Some(known) if same.contains(&Question { wanted: at, grant: known.grant.clone() }) => {
-                        (Outcome::Unchanged, Some(known.grant.clone()))
+                        (of_the_same(known, one), Some(known.grant.clone()))
                     }
                     Some(known) => match &known.grant {
                         // A value for the service by name goes beside the one for all.
@@ -141,14 +143,19 @@ impl<'a> Stored<'a> {
     pub(super) fn write(&self, step: &Step, wanted: &Wanted) -> NamedEntry {
         let of_name = || self.entries.iter().filter(|entry| entry.name == wanted.name);
         let known = of_name().find(|entry| entry.grant == step.grant);
-        let deliver = known.is_none_or(|known| !same_kind(&known.deliver, &wanted.deliver));
+        let deliver = match known {
+            Some(known) if same_kind(&known.deliver, &wanted.deliver) => {
+                attributes_differ(known, wanted).then(|| with_variable_of(&known.deliver, &wanted.deliver))
+            }
+            _ => Some(wanted.deliver.clone()),
+        };
         let entry = WriteEntry {
             value: wanted.value.clone(),
             template: false,
             reference: false,
             unchecked: false,
-            secret: known.is_none().then_some(wanted.secret.is_some()),
-            deliver: deliver.then(|| wanted.deliver.clone()),
+            secret: wanted.said.secret.or_else(|| known.is_none().then_some(wanted.secret.is_some())),
+            deliver,
             grant: Some(step.grant.clone()),
             expect_version: None,
         };
@@ -157,6 +164,30 @@ impl<'a> Stored<'a> {
 
     pub(super) fn has(&self, name: &EntryName) -> bool {
         self.entries.iter().any(|entry| entry.name == *name)
+    }
+}
+
+/// What becomes of a value that is there already.
+fn of_the_same(known: &EntryInfo, wanted: &Wanted) -> Outcome {
+    match wanted.said.secret {
+        Some(secret) if secret != known.secret => Outcome::Told,
+        _ if attributes_differ(known, wanted) => Outcome::Differs,
+        _ => Outcome::Unchanged,
+    }
+}
+
+/// Whether the file says another owner or mode than the store has. What it does not say, the store may have otherwise.
+fn attributes_differ(known: &EntryInfo, wanted: &Wanted) -> bool {
+    wanted.said.attributes && known.deliver != with_variable_of(&known.deliver, &wanted.deliver)
+}
+
+/// No compose file says by which variable an app finds its file.
+fn with_variable_of(known: &Delivery, wanted: &Delivery) -> Delivery {
+    match (known, wanted) {
+        (Delivery::File(known), Delivery::File(wanted)) => {
+            Delivery::File(FileAttributes { variable: known.variable.clone(), ..wanted.clone() })
+        }
+        _ => wanted.clone(),
     }
 }
 
@@ -172,6 +203,8 @@ fn same_kind(one: &Delivery, other: &Delivery) -> bool {
 mod tests {
     use chandlery_wire::Value;
 
+    use crate::compose::Said;
+
     use super::*;
 
     fn wanted(name: &str, services: &str, value: &str) -> Wanted {
@@ -184,6 +217,7 @@ mod tests {
             deliver: Delivery::Variable,
             secret: None,
             from: "f:1".to_owned(),
+            said: Said::default(),
         }
     }
 
@@ -230,6 +264,30 @@ mod tests {
             steps(&plan, &entries, &[(0, "app,db"), (1, "all")]),
             ["A Unchanged app,db", "B Unchanged all", "B Differs db"]
         );
+    }
+
+    #[test]
+    fn what_the_user_or_the_file_says_of_a_value_that_is_there_counts() {
+        let said = |secret, attributes| Said { secret, attributes };
+        let file = |mode: &str| {
+            Delivery::File(FileAttributes { mode: mode.parse().unwrap(), uid: None, gid: None, variable: None })
+        };
+        let of = |said, mode| Wanted { said, deliver: file(mode), ..wanted("A", "app", "1") };
+        let known = [EntryInfo { deliver: file("0444"), ..stored("A", "app") }];
+        for (one, outcome) in [
+            (of(said(None, false), "0400"), "Unchanged"),
+            (of(said(Some(true), false), "0400"), "Unchanged"),
+            (of(said(Some(false), false), "0400"), "Told"),
+            (of(said(None, true), "0444"), "Unchanged"),
+            (of(said(None, true), "0400"), "Differs"),
+        ] {
+            let plan = [one];
+            assert_eq!(steps(&plan, &known, &[(0, "app")]), [format!("A {outcome} app")], "{:?}", plan[0].said);
+            let store = Stored::of(&known, &Layer::Base);
+            let step = store.steps(&plan, &BTreeSet::new(), None).remove(0);
+            let entry = store.write(&step, &plan[0]).entry;
+            assert_eq!((entry.secret, entry.deliver.is_some()), (plan[0].said.secret, outcome == "Differs"));
+        }
     }
 
     #[test]

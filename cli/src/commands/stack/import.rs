@@ -116,7 +116,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
 }
 
 fn writes(steps: &[Step], stored: &Stored<'_>, wanted: &[Wanted], overwrite: bool) -> Vec<NamedEntry> {
-    let written = |step: &&Step| step.outcome == Outcome::New || (overwrite && step.outcome == Outcome::Differs);
+    let written = |step: &&Step| match step.outcome {
+        Outcome::New | Outcome::Told => true,
+        Outcome::Differs => overwrite,
+        Outcome::Unchanged | Outcome::InBase | Outcome::Shared(_) => false,
+    };
     let mut entries: Vec<NamedEntry> =
         steps.iter().filter(written).map(|step| stored.write(step, &wanted[step.wanted])).collect();
     let names: Vec<EntryName> = entries.iter().map(|entry| entry.name.clone()).collect();
@@ -233,7 +237,10 @@ impl Target<'_> {
                     outcome: Outcome::Differs,
                     grant: question.grant.clone(),
                 };
-                stored.write(&step, &wanted[question.wanted])
+                let mut entry = stored.write(&step, &wanted[question.wanted]);
+                // The value alone is asked about.
+                (entry.entry.secret, entry.entry.deliver) = (None, None);
+                entry
             });
             let request = WriteEntries { region: region.cloned(), entries: entries.collect(), dry_run: true };
             let answer: Written = self.client.post(&self.path("entries")?, &request)?;
@@ -333,6 +340,8 @@ impl Report {
                     Outcome::Unchanged => "unchanged",
                     Outcome::InBase => "as in base",
                     Outcome::New => "new",
+                    Outcome::Told if secret.is_some() => "made a secret",
+                    Outcome::Told => "made plain",
                     Outcome::Differs if overwrite => "overwrite",
                     Outcome::Differs | Outcome::Shared(_) => "differs, kept",
                 },
