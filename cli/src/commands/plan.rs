@@ -96,13 +96,21 @@ impl Consent {
             }
             (false, false) => format!("changed {count} in {place}, {unchanged} unchanged; revision {revision}"),
         });
-        // With a region in the context, going back would be going back in that region alone.
-        if !changes_nothing(done.changed()) && !dry_run && count > 0 && context.layer.is_none() {
-            let (environment, before) = (context.environment()?, revision.saturating_sub(1));
-            output::note(&format!("to undo it: chandlery rollback -e {environment} --to @{before}"));
+        if !dry_run && let Some(layer) = layer_to_go_back(context, entries) {
+            // All of it is said, for it may be typed elsewhere.
+            let (stack, environment, before) = (context.stack()?, context.environment()?, revision.saturating_sub(1));
+            output::note(&format!("to undo it: chandlery rollback -s {stack} -e {environment}{layer} --to @{before}"));
         }
         Ok(())
     }
+}
+
+/// How the command names what is to go back: nothing where it is the environment; its layer where only that was changed and the
+/// context names one, for with one in the context going back is going back there alone.
+fn layer_to_go_back(context: &Context, entries: &[ChangedEntry]) -> Option<String> {
+    entries.first()?;
+    let Some(layer) = context.layer.as_ref().map(|item| &item.value) else { return Some(String::new()) };
+    entries.iter().all(|entry| entry.layer == *layer).then(|| format!(" --region {layer}"))
 }
 
 fn changes_nothing(changed: &Changed) -> bool {

@@ -27,7 +27,8 @@ pub(crate) struct Args {
     /// Resolve `${NAME}` and `${stack/environment/NAME}` in the value; `$${` is a literal `${`.
     #[arg(long)]
     template: bool,
-    /// Keep the value outside, and read it from there whenever it is needed: file:/PATH#KEY or exec:NAME:ARGUMENT#KEY.
+    /// Keep the value outside, and read it from there whenever it is needed: aws:REGION:SECRET#KEY, file:/PATH#KEY or
+    /// exec:NAME:ARGUMENT#KEY.
     /// Without #KEY, all of it.
     #[arg(long, value_name = "REFERENCE", conflicts_with_all = ["value", "template", "trim"])]
     from: Option<String>,

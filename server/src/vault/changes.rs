@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chandlery_wire::api::{
-    Change, ChangeSet, Changed, ChangedEntry, RestoreEntry, SetEntry, SkippedEntry, Spot, Terms,
+    Change, ChangeSet, Changed, ChangedEntry, RestoreEntry, SetEntry, SkippedEntry, Spot, State, Terms,
 };
 use chandlery_wire::{Code, EntryName, EnvironmentName, Grant, Layer, RegionName, Scope, StackName, Verb};
 
+use super::attributes::Attributes;
 use super::core::Core;
 use super::draft::{Content, Draft, Outcome, Writing};
 use super::entries::Which;
@@ -38,6 +39,8 @@ pub(super) enum Step {
     Asked(Change),
     /// This content, for exactly this grant.
     Put { name: EntryName, grant: Grant, content: Content },
+    /// The same from elsewhere: a secret of this layer stays one, whatever it was there.
+    Copy { name: EntryName, grant: Grant, content: Content },
 }
 
 /// What is to be done, and what to tell beside it.
@@ -229,7 +232,7 @@ impl Step {
     fn name(&self) -> &EntryName {
         match self {
             Self::Asked(change) => name_of(change),
-            Self::Put { name, .. } => name,
+            Self::Put { name, .. } | Self::Copy { name, .. } => name,
         }
     }
 
@@ -237,6 +240,11 @@ impl Step {
         let which = |name: EntryName, grant| Which { layer: key.clone(), name, grant };
         match self {
             Self::Put { name, grant, content } => draft.put(&name, &grant, content),
+            Self::Copy { name, grant, mut content } => {
+                let known = draft.current(&name, &grant)?.filter(|row| row.state == State::Live);
+                content.attributes.secret |= known.is_some_and(|row| Attributes::of(&row).is_ok_and(|own| own.secret));
+                draft.put(&name, &grant, content)
+            }
             Self::Asked(Change::Set(SetEntry { name, entry, .. })) => draft.set(name, &entry),
             Self::Asked(Change::Delete(Spot { name, grant, expect_version, .. })) => {
                 draft.delete(&which(name, grant), Removal { hide_base: false, expect_version })

@@ -78,7 +78,7 @@ fn plan(writing: &Writing<'_>, to: &EnvironmentRow, copying: Copying) -> Result<
                 plan.skipped.push(skip("a secret is copied only if it is named, or with --secrets"));
             } else {
                 let content = records.content(&key, &row)?;
-                plan.steps.push((target.clone(), Step::Put { name: row.name, grant: row.grant, content }));
+                plan.steps.push((target.clone(), Step::Copy { name: row.name, grant: row.grant, content }));
             }
         }
     }

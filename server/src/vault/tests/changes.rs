@@ -271,6 +271,13 @@ async fn secrets_are_promoted_only_by_name() {
     assert_eq!(done.entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["PORT"]);
     assert_eq!(done.skipped.len(), 2, "{:?}", done.skipped);
     assert_eq!(it.all("production/eu").await, "PORT=80 PW=prod");
+    // What is a secret there is not made plain by one who had it otherwise.
+    let mut secret = named("PORT=2");
+    secret.entry.secret = Some(true);
+    it.vault.write(&it.admin, key("production"), vec![secret], false).await.unwrap();
+    let kept = ask(vec!["PORT"], false).await.unwrap();
+    assert!(kept.entries[0].secret && kept.entries[0].value.is_none(), "{kept:?}");
+    assert_eq!(it.all("production/eu").await, "PORT=80 PW=prod");
     let named = ask(vec!["KEY"], false).await.unwrap();
     assert_eq!(named.entries[0].grant.to_string(), "db", "it is for those that it was for");
     ask(vec![], true).await.unwrap();
