@@ -38,7 +38,7 @@ enum RegionAction {
         #[command(flatten)]
         consent: Consent,
     },
-    /// Take a region back, if nothing is set in its overlay.
+    /// Take a region back, if nothing is set in its overlay and what was deleted there is destroyed.
     Rm {
         name: RegionName,
         #[command(flatten)]

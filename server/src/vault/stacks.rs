@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chandlery_wire::api::{Environment, Stack, StackList};
+use chandlery_wire::api::{Environment, Stack, StackList, State};
 use chandlery_wire::{Code, EnvironmentName, Layer, RegionName, Scope, ServiceName, StackName, Verb};
 
 use super::operation::{Action, Done};
@@ -11,7 +11,7 @@ use super::view::list;
 use super::{Error, Vault};
 use crate::access::{Caller, may, may_somewhere};
 use crate::crypto::{Definition, Keyring};
-use crate::store::{EnvironmentRow, LayerKey, LayerRow, StackRow, Transaction};
+use crate::store::{EnvironmentRow, LayerKey, LayerRow, StackRow, TagRow, Transaction};
 
 /// Services of a stack, or regions of an environment, at most.
 const MOST_NAMES: usize = 1_000;
@@ -108,10 +108,12 @@ impl Vault {
         .await
     }
 
-    /// Takes a region back. Its overlay must be empty: no value is lost by a slip.
+    /// Takes a region back. Its overlay must be empty, and what was deleted there destroyed: no value is lost by a slip, and
+    /// what the past had is not told otherwise.
     ///
     /// # Errors
-    /// Where the caller does not administer the environment, the region was not declared, or its overlay has entries.
+    /// Where the caller does not administer the environment, the region was not declared, or its overlay has entries or had
+    /// some that could be had back.
     pub async fn withdraw_region(
         &self,
         caller: &Caller,
@@ -134,6 +136,12 @@ impl Vault {
                     format!("the overlay of {region} still has {} entries: {}", left.len(), list(&left)),
                 )
                 .hint(format!("delete them first: chandlery rm NAME --region {region}")));
+            }
+            let deleted = deleted(&tags.rows);
+            if !deleted.is_empty() {
+                let many = format!("{} deleted entries: {}", deleted.len(), list(&deleted));
+                return Err(Error::new(Code::Conflict, format!("the overlay of {region} has the past of {many}"))
+                    .hint(format!("it would be gone for good; if it may: chandlery destroy NAME --region {region}")));
             }
             row.regions.retain(|other| *other != region);
             declarer.transaction.remove_layer(&key)?;
@@ -261,4 +269,11 @@ impl Declarer<'_> {
         row.mac = definition.sign(&self.keyring);
         Ok(self.transaction.put_environment(&row)?)
     }
+}
+
+/// The names of which there is only a past, that could be had back.
+fn deleted(tags: &[TagRow]) -> Vec<&str> {
+    let of_a_name = tags.chunk_by(|one, other| one.name == other.name);
+    let newest = of_a_name.filter_map(|tags| tags.iter().max_by_key(|tag| tag.version));
+    newest.filter(|tag| tag.state == State::Deleted).map(|tag| tag.name.as_str()).collect()
 }

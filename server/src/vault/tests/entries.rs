@@ -1,10 +1,10 @@
 //! Writing, reading and deleting entries.
 
 use chandlery_wire::api::State;
-use chandlery_wire::{Code, Grant, MAX_VALUE_BYTES, Value};
+use chandlery_wire::{Code, Grant, Layer, MAX_VALUE_BYTES, Value};
 
 use super::{Fixture, entry_name, key, named, of};
-use crate::vault::{Removal, Which};
+use crate::vault::{Destruction, Removal, Which};
 
 fn which(layer: &str, name: &str) -> Which {
     Which { layer: key(layer), name: entry_name(name), grant: None }
@@ -117,6 +117,16 @@ async fn a_region_is_taken_back_only_when_it_is_empty() {
     let error = take().await.unwrap_err();
     assert!(error.code == Code::Conflict && error.detail.contains("1 entries: A"), "{}", error.detail);
     it.vault.delete(&it.admin, which("production/eu", "A"), PLAIN).await.unwrap();
+    // It could be had back, and the past would be told without it.
+    let error = take().await.unwrap_err();
+    assert!(error.code == Code::Conflict && error.detail.contains("1 deleted entries: A"), "{}", error.detail);
+    let what = Destruction {
+        stack: of.stack.clone(),
+        environment: of.environment.clone(),
+        name: entry_name("A"),
+        layer: Some(Layer::Overlay(super::region("eu"))),
+    };
+    it.vault.destroy(&it.admin, what).await.unwrap();
     let stack = take().await.unwrap();
     assert_eq!(stack.environments[0].regions, [super::region("us")]);
     assert_eq!(it.bundle("production/eu", None).await.unwrap_err().code, Code::UnknownRegion);
