@@ -97,8 +97,13 @@ pub(crate) fn stdout_is_terminal() -> bool {
 
 /// Text of others, without what would steer the reader's terminal. Newlines and tabs stay.
 pub(crate) fn printable(text: &str) -> String {
-    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    let harmless = |c: char| (!c.is_control() && !is_unseen(c)) || c == '\n' || c == '\t';
     text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
+}
+
+/// Characters without a width that turn the text around them, or are just not seen (Unicode's default-ignorable formats).
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Writes a file that only its owner reads: made under another name with 0600, then renamed, so that nobody ever sees

@@ -449,3 +449,20 @@ fn each_verb_refuses_a_token_that_may_not() {
     ends(cli(&server, &["check", "--region", "east"]).env("CHANDLERY_TOKEN", &east), 0);
     cli(&server, &["rollback", "--to", "@1", "--region", "east", "--yes"]).env("CHANDLERY_TOKEN", &east).ok();
 }
+
+#[test]
+fn values_that_look_alike_are_told_apart() {
+    let server = start();
+    let pairs = [("BIDI", "\u{202e}abc", "\u{202d}abc"), ("TAB", "a\tb", "a b"), ("ZERO", "x\u{200b}y", "x\u{200c}y")];
+    for (name, east, west) in pairs {
+        fill(&server, &[(Some("east"), name, plain(east)), (Some("west"), name, plain(west))]);
+    }
+    let differ = ends(cli(&server, &["diff", "east", "west"]), 1);
+    for line in differ.text().lines().skip(1) {
+        let cells: Vec<&str> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        assert!(cells.len() == 4 && cells[2] != cells[3], "{line:?}");
+    }
+    for shown in [differ, cli(&server, &["matrix"]).ok()] {
+        assert!(!shown.text().contains(['\u{202e}', '\u{202d}', '\u{200b}', '\t']), "{shown}");
+    }
+}

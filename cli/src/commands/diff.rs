@@ -197,7 +197,15 @@ fn sides(difference: &Difference, room: Option<usize>) -> [String; 2] {
         let fits = room.is_none_or(|room| one_line(&full).width() + beside.width() <= room);
         if fits { format!("{full}{beside}") } else { format!("{}{beside}", mark(cell)) }
     };
-    [left, right].map(|cell| cell.map_or_else(String::new, text))
+    let texts = [left, right].map(|cell| cell.map_or_else(String::new, text));
+    let alike = one_line(&texts[0]) == one_line(&texts[1]);
+    match (left, right) {
+        // They differ in something that is not seen.
+        (Some(one), Some(other)) if alike && one.fingerprint != other.fingerprint => {
+            [(one, &texts[0]), (other, &texts[1])].map(|(cell, text)| format!("{text} ({})", mark(cell)))
+        }
+        _ => texts,
+    }
 }
 
 #[cfg(test)]

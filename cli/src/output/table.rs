@@ -74,8 +74,9 @@ fn columns(of: impl std::os::fd::AsFd) -> Option<usize> {
     width.filter(|columns| *columns > 0)
 }
 
+/// With a sign for what would not stay in its cell, so that two values that differ in it alone look different.
 pub(crate) fn one_line(cell: &str) -> String {
-    printable(cell).replace('\n', "↵").replace('\t', " ")
+    printable(cell).replace('\n', "↵").replace('\t', "⇥")
 }
 
 /// The cell in exactly this width: cut with an ellipsis, or filled with spaces.
