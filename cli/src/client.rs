@@ -148,7 +148,16 @@ impl Client {
             let _ = write!(head, "Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
         }
         head.push_str("\r\n");
-        http::exchange(&self.address, self.tls.as_ref(), head.as_bytes(), body).map_err(|broken| self.broken(&broken))
+        http::exchange(&self.address, self.tls.as_ref(), head.as_bytes(), body).map_err(|broken| {
+            let failure = self.broken(&broken);
+            // It got the request, and its answer is lost.
+            match (method, &broken) {
+                ("GET", _) | (_, Broken::Connect(_) | Broken::Tls(_)) => failure,
+                _ => failure.with_hint(
+                    "if it was to change anything, it may have: `chandlery audit` tells, before you do it again",
+                ),
+            }
+        })
     }
 
     fn broken(&self, broken: &Broken) -> Failure {
@@ -163,6 +172,10 @@ impl Client {
                 if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) =>
             {
                 self.no_answer("it did not answer in time")
+            }
+            // The library's own sentence about this one is for programmers.
+            Broken::Exchange(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                self.no_answer("it ended the connection before it had answered")
             }
             Broken::Exchange(error) => self.no_answer(&format!("the connection broke: {error}")),
             Broken::Garbage(how) => self.no_answer(&format!("its answer {how}")),

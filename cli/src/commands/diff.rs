@@ -102,6 +102,11 @@ fn operand(text: &str, is_file: &dyn Fn(&FilePath) -> bool) -> Result<Operand, F
         || text.starts_with(['/', '.'])
         || matches!(path.extension().and_then(|end| end.to_str()), Some("env" | "json" | "yaml" | "yml"));
     if looks_like_one || is_file(path) {
+        if !looks_like_one && !text.contains('/') {
+            output::note(&format!(
+                "note: {text} is taken for the file of that name; a region is written ENVIRONMENT/{text}"
+            ));
+        }
         return Ok(Operand::File(path.to_owned()));
     }
     let (place, at) = match text.split_once('@') {
