@@ -187,6 +187,8 @@ fn a_composed_container_needs_the_socket_and_nothing_else() {
     drop(docker(&["wait", &format!("{}_app_1", host.project)]).output());
     let logs = docker::logs(&format!("{}_app_1", host.project));
     assert_eq!(logs.trim(), "got east k3y 0");
+    let one_off = compose.run(&["run", "--rm", "-T", "app"]).ok();
+    assert_eq!(one_off.text().trim(), "got east k3y 0", "{one_off}");
     let line = last_line(&host.server);
     assert!(line["caller"].as_str().is_some_and(|caller| {
         caller.starts_with("container:") && caller.ends_with(&format!(" {}/app", host.project))
