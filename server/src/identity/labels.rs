@@ -71,7 +71,8 @@ impl Tool {
 ///
 /// Docker copies an image's labels to its containers, so by itself a label may be the image's author's word. Compose and
 /// Swarm set theirs on every container they start, over the image's, and one of them that the image does not have tells
-/// that they did. (That the image has some is in order: compose v2 labels those it builds.) Our own come from whoever
+/// that they did: a number, a task's id; or that it is a one-off, which `run` of docker-compose 1 does not number. (That
+/// the image has some is in order: compose v2 labels those it builds.) Our own come from whoever
 /// wrote the `docker run`, or from the image: the image must have neither.
 pub(super) fn read(labels: &Labels, of_image: &Labels) -> Result<(ProjectName, ServiceName), Error> {
     let label = |name: &str| labels.get(name).map(String::as_str);

@@ -118,7 +118,7 @@ fn apart(found: &[(&Stop, Prepared<'_>, PathBuf)]) -> Result<(), Failure> {
                     prepared.project
                 );
                 let hint = "a host holds one region's stack: correct [hosts] in chandlery.toml, or --host. If they are two \
-                            machines, one is a copy: delete its /var/lib/docker/engine-id, start its Docker again";
+                            machines, one is a copy: give it a hostname of its own, and start its Docker again";
                 return Err(Failure::usage(what, hint));
             }
         }
