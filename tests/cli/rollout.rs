@@ -157,13 +157,13 @@ fn region_after_region_and_the_primary_last() {
 fn the_first_failure_stops_it_and_it_can_be_gone_on_with() {
     let fleet = Fleet::new();
     fleet.make("west.sick");
-    let failed = fleet.run(&[]).fails();
+    let failed = fleet.run(&["--settle", "1s"]).fails();
     assert_eq!(failed.code(), 1, "{failed}");
     assert_eq!(states(&failed), ["east|fake/east|done", "west|first|failed at healthy"], "{failed}");
     for part in [
         "west@first at healthy: the container p_web_1 is unhealthy",
         "docker --host unix:///fake/west logs p_web_1",
-        "--resume",
+        "rollout -p p --server https://store.example:8420 --settle 1s --resume` goes on",
         "--take-back",
     ] {
         assert!(failed.stderr.contains(part), "{part} is not in {failed}");
@@ -266,6 +266,15 @@ fn nothing_is_changed_where_something_is_not_ready() {
     assert_eq!(away.code(), 3, "{away}");
     assert!(away.stderr.contains("west (unix:///fake/west): Cannot connect"), "{away}");
     fleet.unmake("west.away");
+    fleet.make("one-daemon");
+    let same = fleet.run(&[]).fails();
+    assert_eq!(same.code(), 2, "{same}");
+    for part in ["east@fake_east", "west@first", "same Docker", "project p"] {
+        assert!(same.stderr.contains(part), "{part} is not in {same}");
+    }
+    fleet.make("no-id");
+    fleet.run(&["--dry-run"]).ok();
+    fleet.unmake("one-daemon");
     fleet.server.cli(&["rm", "GREETING"]).ok();
     let lacking = fleet.run(&[]).fails();
     assert_eq!(lacking.code(), 1, "{lacking}");

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Stands for docker with two Docker hosts behind it, told apart by DOCKER_HOST. FAKE is the folder in which they live; a file
-HOST.away there takes one off the network, HOST.sick makes what it starts unhealthy, and while there is a file `slow`, `up` waits."""
+HOST.away there takes one off the network, HOST.sick makes what it starts unhealthy, and while there is a file `slow`, `up` waits.
+`one-daemon` makes them one Docker with two addresses, which `no-id` keeps to itself."""
 
 import hashlib
 import json
@@ -56,6 +57,8 @@ elif there(host + ".away"):
     sys.exit(f"Cannot connect to the Docker daemon at {os.environ['DOCKER_HOST']}")
 elif words[0] == "version":
     print("amd64")
+elif words[0] == "info":
+    print("" if there("no-id") else "THE:ONE vm" if there("one-daemon") else f"{host} vm")
 elif words[:2] == ["image", "inspect"]:
     if there("no-images"):
         sys.exit(1)

@@ -229,6 +229,7 @@ fn what_cannot_be_imported_is_a_fault_and_writes_nothing() {
 const DOCKER: &str = r#"#!/bin/sh
 case "$*" in
 "compose version --short") echo 2.30.1 ;;
+*" down") : >downed ;;
 "image inspect"*) echo '{"Entrypoint":["/ep"],"Cmd":["run","$x"],"User":"","Healthcheck":null}' ;;
 *)
     for word; do
@@ -290,6 +291,88 @@ fn compose_2_gets_its_dialect_and_its_options_and_its_exit_code_comes_back() {
     let socket = run(&["render", "--identity", "socket"]).fails();
     assert_eq!((socket.code(), socket.text()), (1, ""), "{socket}");
     assert!(socket.stderr.contains("docker_socket is off"), "{socket}");
+}
+
+/// A stack of one service behind the stand-in, and how `chandlery stack` is run on it.
+fn small() -> (Seed, impl Fn(&Seed, &[&str]) -> Run) {
+    use std::os::unix::fs::PermissionsExt;
+
+    let seed = Seed::new();
+    seed.write("compose.yaml", "services: {app: {image: x, environment: {A: 1}}}\n");
+    seed.write("docker", DOCKER);
+    seed.write("entrypoint", "");
+    fs::set_permissions(seed.server.project().join("docker"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    seed.run(&["init", "simpleapp", "--services", "app"]).ok();
+    let run = |seed: &Seed, args: &[&str]| {
+        let project = seed.server.project();
+        let (verb, rest) = args.split_first().expect("a verb");
+        let run = seed.run(&[&["stack", verb, "-p", "p1"], rest].concat());
+        run.env("PATH", format!("{}:/usr/bin:/bin", project.display()))
+            .env("XDG_STATE_HOME", project.join("state"))
+            .env("CHANDLERY_TOKEN", seed.server.admin_token())
+            .env("CHANDLERY_ENTRYPOINT", project.join("entrypoint"))
+    };
+    (seed, run)
+}
+
+#[test]
+fn another_program_than_the_entrypoint_is_found_out_before_anything_is_changed() {
+    let (seed, run) = small();
+    for refused in
+        [run(&seed, &["up", "--entrypoint", "/bin/ls"]), run(&seed, &["up"]).env("CHANDLERY_ENTRYPOINT", "/bin/ls")]
+    {
+        let refused = refused.fails();
+        assert_eq!(refused.code(), 2, "{refused}");
+        assert!(refused.stderr.contains("is not chandlery-entrypoint; nothing was changed"), "{refused}");
+    }
+    let project = seed.server.project();
+    assert!(!project.join("called").exists() && !project.join("state/chandlery/stacks/p1/tokens").exists());
+    let ours = chandlery_tests::Program::Entrypoint.path();
+    assert_eq!(run(&seed, &["up"]).env("CHANDLERY_ENTRYPOINT", ours).output().code(), 17, "compose's own code");
+}
+
+#[test]
+fn a_lost_token_that_docker_made_a_folder_of_is_made_anew() {
+    let (seed, run) = small();
+    let token = seed.server.project().join("state/chandlery/stacks/p1/tokens/app");
+    fs::create_dir_all(token.join("something")).expect("a folder");
+    let refused = run(&seed, &["up"]).fails();
+    assert_eq!(refused.code(), 1, "{refused}");
+    assert!(refused.stderr.contains("tokens/app is a folder") && refused.stderr.contains("move it away"), "{refused}");
+    fs::remove_dir(token.join("something")).expect("an empty folder");
+    assert_eq!(run(&seed, &["up"]).output().code(), 17, "compose's own code");
+    assert!(fs::read_to_string(&token).expect("a file").starts_with("chd_"));
+}
+
+#[test]
+fn a_stack_is_taken_down_without_its_server_and_its_tokens_are_revoked_later() {
+    let (seed, run) = small();
+    let project = seed.server.project();
+    assert_eq!(run(&seed, &["up"]).output().code(), 17, "compose's own code");
+    let folder = project.join("state/chandlery/stacks/p1");
+    let index = fs::read(folder.join("tokens.json")).expect("the tokens' ids");
+    let index: Value = serde_json::from_slice(&index).expect("JSON");
+    let id = index["app"][0].as_str().expect("an id");
+    let revoked = || {
+        let list = seed.run(&["token", "list", "--format", "json"]).ok().json();
+        let list = list["tokens"].as_array().expect("a list").clone();
+        list.iter().find(|token| token["id"] == id).is_none_or(|token| !token["revoked"].is_null())
+    };
+    // Nothing says where it is; then it does not answer where it should be.
+    for (name, value, why) in [
+        ("CHANDLERY_DATA_DIR", "/nowhere", "it is not known where the server is"),
+        ("CHANDLERY_ADDR", "http://127.0.0.1:9", "127.0.0.1:9"),
+    ] {
+        let down = run(&seed, &["down"]).env(name, value).ok();
+        fs::remove_file(project.join("downed")).expect("compose has taken it down");
+        for part in [why, "could not be revoked", "`chandlery stack down` again", "chandlery token revoke", id] {
+            assert!(down.stderr.contains(part), "{part} is not in {down}");
+        }
+        assert!(!folder.join("tokens").exists() && !revoked());
+    }
+    let down = run(&seed, &["down"]).ok();
+    assert!(!down.stderr.contains("revoked") && !folder.exists(), "{down}");
+    assert!(revoked());
 }
 
 /// What docker-compose itself makes of the files; `None` where there is no docker-compose 1, or no Python to read its answer.

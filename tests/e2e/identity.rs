@@ -153,6 +153,10 @@ fn changed(image: &str, name: &str, change: &str) -> String {
     name
 }
 
+fn label_of(compose: &str) -> [String; 2] {
+    ["--label".to_owned(), format!("com.docker.compose.{compose}")]
+}
+
 fn last_line(server: &Server) -> serde_json::Value {
     serde_json::from_str(server.audit_file().lines().last().expect("a line")).expect("JSON")
 }
@@ -183,6 +187,8 @@ fn a_composed_container_needs_the_socket_and_nothing_else() {
     drop(docker(&["wait", &format!("{}_app_1", host.project)]).output());
     let logs = docker::logs(&format!("{}_app_1", host.project));
     assert_eq!(logs.trim(), "got east k3y 0");
+    let one_off = compose.run(&["run", "--rm", "-T", "app"]).ok();
+    assert_eq!(one_off.text().trim(), "got east k3y 0", "{one_off}");
     let line = last_line(&host.server);
     assert!(line["caller"].as_str().is_some_and(|caller| {
         caller.starts_with("container:") && caller.ends_with(&format!(" {}/app", host.project))
@@ -258,6 +264,13 @@ fn what_only_looks_like_a_container_of_the_stack_is_refused() {
     );
     let labelled = changed(&shell, "labelled", &labels);
     host.refused(&[], &labelled, "brings the label");
+    // A one-off of docker-compose 1 has no number; an image that says it is one does.
+    let one_off = |said: &str| [&host.labels("app")[..4], &label_of(said)].concat();
+    host.got(&one_off("oneoff=True"), &shell, "got east k3y\n");
+    host.refused(&one_off("oneoff=False"), &shell, "and not com.docker.compose.container-number");
+    host.refused(&one_off("oneoff=True"), &forged, "is pinned to other images");
+    let claims = changed(&shell, "claims", "LABEL com.docker.compose.oneoff=True");
+    host.refused(&host.labels("db")[..4], &claims, "brings the label");
     // Those that a plain `docker run` gives: both from the command, none from the image, and no other tool's beside them.
     let own = |service: &str| {
         let label = |label: String| ["--label".to_owned(), label];
@@ -266,7 +279,7 @@ fn what_only_looks_like_a_container_of_the_stack_is_refused() {
     };
     host.got(&own("app"), &shell, "got east k3y\n");
     host.refused(&own("app"), &forged, "is pinned to other images");
-    host.refused(&own("app")[..2], &shell, "no labels of compose");
+    host.refused(&own("app")[..2], &shell, "and not chandlery.service");
     host.refused(&[own("app"), host.labelled("app", &[])].concat(), &shell, "more than one");
     let half = changed(&shell, "half", &format!("LABEL chandlery.project={}", host.project));
     host.refused(&own("db")[2..], &half, "brings the label");
@@ -282,7 +295,7 @@ fn what_only_looks_like_a_container_of_the_stack_is_refused() {
         "the region is east, and west was asked for",
     );
     host.refused(&host.labelled("app", &["-e", "CHANDLERY_SERVICE=db"]), &shell, "the service is app");
-    docker(&["rmi", &forged, &labelled, &half]).ok();
+    docker(&["rmi", &forged, &labelled, &half, &claims]).ok();
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod import;
 mod interrupt;
 mod open;
 mod place;
+mod program;
 mod render;
 mod rollout;
 mod up;

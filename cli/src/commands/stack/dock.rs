@@ -90,6 +90,13 @@ impl Dock {
         command
     }
 
+    /// What tells this Docker from any other, whatever address it has: its own id, and its machine's name.
+    pub(super) fn daemon(&self) -> Option<String> {
+        let daemon = said(&mut self.docker(["info", "--format", "{{.ID}} {{.Name}}"]))?;
+        let (id, _) = daemon.trim_end().split_once(' ')?;
+        (!id.is_empty()).then(|| daemon.clone())
+    }
+
     /// What the image says of itself; `None` where it is not here.
     pub(super) fn image(&self, name: &str) -> Option<Image> {
         let json = said(&mut self.docker(["image", "inspect", "--format", "{{json .Config}}", name]))?;

@@ -15,12 +15,13 @@ use jiff::{SignedDuration, Timestamp};
 use ring::digest;
 
 use super::super::token::seconds;
+use super::program;
 use crate::client::address::Address;
 use crate::client::tls::Trust;
 use crate::client::{self, Client};
 use crate::compose::overlay::{AUTHORITY, SOCKET_FOLDER, TOKEN};
 use crate::context::Context;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -127,19 +128,40 @@ impl State {
         output::private_file(&self.folder.join("tokens.json"), &text)
     }
 
-    /// Revokes the tokens and takes the files away. What cannot be revoked expires.
-    pub(super) fn forget(&self, client: &Client) {
-        for (service, id) in
-            self.index().into_iter().flat_map(|(service, ids)| ids.into_iter().map(move |id| (service.clone(), id)))
-        {
-            let gone: Result<TokenInfo, Failure> = client.delete(&client::Path::new(&["tokens", &id]));
-            if let Err(failure) = gone {
-                output::note(&format!("note: the token of {service}, {id}, is not revoked: {}", failure.what));
-            }
+    /// Revokes the tokens and takes the files away. The ids of those that could not be revoked stay, for the next time; such
+    /// a token expires.
+    pub(super) fn forget(&self, client: Result<Client, Failure>) {
+        let mut left = self.index();
+        let mut why = client.as_ref().err().cloned();
+        for ids in left.values_mut() {
+            ids.retain(|id| match &client {
+                // Who does not answer now is not asked for each.
+                Ok(client) if !why.as_ref().is_some_and(|why| why.exit == Exit::Unreachable) => {
+                    let gone: Result<TokenInfo, Failure> = client.delete(&client::Path::new(&["tokens", id]));
+                    let failure = gone.err().filter(|failure| failure.exit != Exit::NotFound);
+                    let stays = failure.is_some();
+                    why = failure.or_else(|| why.take());
+                    stays
+                }
+                _ => true,
+            });
         }
-        if self.folder.is_dir() && fs::remove_dir_all(&self.folder).is_err() {
-            output::note(&format!("note: {} could not be removed", self.folder.display()));
+        left.retain(|_, ids| !ids.is_empty());
+        let gone = if left.is_empty() { self.folder.clone() } else { self.folder.join("tokens") };
+        if gone.is_dir() && fs::remove_dir_all(&gone).is_err() {
+            output::note(&format!("note: {} could not be removed", gone.display()));
         }
+        let Some(why) = why.filter(|_| !left.is_empty()) else { return };
+        let ids: Vec<&str> = left.values().flatten().map(String::as_str).collect();
+        output::note(&format!(
+            "note: {} of the containers' tokens could not be revoked, and hold until they expire: {}\n  hint: when the server \
+             answers, `chandlery stack down` again revokes them; or chandlery token revoke ID for each of {}",
+            ids.len(),
+            why.what,
+            ids.join(" ")
+        ));
+        // Those that are revoked already are not found the next time, which is in order.
+        let _ = self.write_index(&left);
     }
 }
 
@@ -183,7 +205,9 @@ impl IdentityArgs {
             Failure::usage(what, "name the static one with --entrypoint or CHANDLERY_ENTRYPOINT")
         };
         let found = found.ok_or_else(missing)?;
-        found.canonicalize().map_err(|_| missing())
+        let found = found.canonicalize().map_err(|_| missing())?;
+        program::is_ours(&found)?;
+        Ok(found)
     }
 
     /// How the containers reach the server: where they are told to; over the socket of the server on this host; else at
@@ -225,6 +249,7 @@ impl IdentityArgs {
             Trust::Authority(pem) => {
                 state.make()?;
                 let path = state.folder.join("ca.crt");
+                make_room(&path)?;
                 output::private_file(&path, pem)?;
                 // It is no secret, and the container may not be root.
                 let _ = fs::set_permissions(&path, Permissions::from_mode(0o444));
@@ -293,10 +318,22 @@ impl IdentityArgs {
             uses: None,
             node: None,
         };
+        make_room(path)?;
         let created: CreatedToken = client.post(&client::Path::new(&["tokens"]), &request)?;
         output::private_file(path, created.token.expose_secret())?;
         Ok(created.info)
     }
+}
+
+/// Where a file that is mounted is lost, Docker makes a folder in its place when the container starts again.
+fn make_room(path: &Path) -> Result<(), Failure> {
+    if !fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+        return Ok(());
+    }
+    fs::remove_dir(path).map_err(|error| {
+        let what = format!("{} is a folder, where a file of ours is to be: {error}", path.display());
+        Failure::failed(what, "Docker makes an empty one where the file was lost; look what is in it, and move it away")
+    })
 }
 
 /// 0600 where the container's process is root and so may read it. Where it is not, 0444: the folder is closed, and what is

@@ -133,18 +133,15 @@ pub(super) struct Site {
     pub(super) folder: PathBuf,
 }
 
-impl<'a> Prepared<'a> {
-    pub(super) fn new(args: &'a StackArgs, context: &'a Context, runner: Runner) -> Result<Self, Failure> {
-        Self::at(args, context, runner, None)
-    }
+/// What is known without a server.
+pub(super) struct Named {
+    pub(super) loaded: Loaded,
+    pub(super) stack: StackName,
+    pub(super) project: String,
+}
 
-    /// In a place of several; the context's region and the project's own folder where there is only one.
-    pub(super) fn at(
-        args: &'a StackArgs,
-        context: &'a Context,
-        runner: Runner,
-        site: Option<&Site>,
-    ) -> Result<Self, Failure> {
+impl Named {
+    pub(super) fn of(args: &StackArgs, context: &Context, runner: &Runner) -> Result<Self, Failure> {
         let loaded = args.files.load(context, true)?;
         loaded.check_names(&args.except)?;
         let stack = stack(context, &loaded.project)?;
@@ -159,6 +156,29 @@ impl<'a> Prepared<'a> {
             let hint = "letters, digits, dashes and underscores";
             return Err(Failure::usage("that is not a project's name", hint));
         }
+        Ok(Self { loaded, stack, project })
+    }
+}
+
+/// A value for everything that the files require: for what of compose looks at no value.
+pub(super) fn required(loaded: &Loaded) -> BTreeMap<String, String> {
+    let required = loaded.project.uses.iter().filter(|used| used.met == Met::Required);
+    required.map(|used| (used.name.clone(), PLACEHOLDER.to_owned())).collect()
+}
+
+impl<'a> Prepared<'a> {
+    pub(super) fn new(args: &'a StackArgs, context: &'a Context, runner: Runner) -> Result<Self, Failure> {
+        Self::at(args, context, runner, None)
+    }
+
+    /// In a place of several; the context's region and the project's own folder where there is only one.
+    pub(super) fn at(
+        args: &'a StackArgs,
+        context: &'a Context,
+        runner: Runner,
+        site: Option<&Site>,
+    ) -> Result<Self, Failure> {
+        let Named { loaded, stack, project } = Named::of(args, context, &runner)?;
         let environment = context.environment()?.clone();
         let folder = site.map_or_else(|| PathBuf::from(&project), |site| site.folder.clone());
         let state = State::of(&args.identity, context, &folder)?;
@@ -167,10 +187,8 @@ impl<'a> Prepared<'a> {
         Ok(Self { args, context, runner, loaded, project, state, client, stack, environment, region })
     }
 
-    /// A value for everything that the files require: for what of compose looks at no value.
     pub(super) fn required(&self) -> BTreeMap<String, String> {
-        let required = self.loaded.project.uses.iter().filter(|used| used.met == Met::Required);
-        required.map(|used| (used.name.clone(), PLACEHOLDER.to_owned())).collect()
+        required(&self.loaded)
     }
 
     pub(super) fn services(&self) -> Vec<&Service> {

@@ -297,13 +297,36 @@ impl Turns<'_> {
         }
         self.report.end(if interrupted { "stopped" } else { "failed" }, &self.ledger)?;
         written?;
-        let then = "`chandlery stack rollout --resume` goes on, and --take-back returns to what ran before";
-        let hint = if failure.hint.is_empty() { then.to_owned() } else { format!("{}; then {then}", failure.hint) };
+        let again = again(std::env::args_os(), self.args.rest.len());
+        let then = format!("`{again}` goes on; --take-back in the place of --resume returns to what ran before");
+        let hint = if failure.hint.is_empty() { then } else { format!("{}; then {then}", failure.hint) };
         let line = self.ledger.known(&stop.key());
         let at = line.and_then(|line| line.step).map_or_else(String::new, |step| format!(" at {}", step.word()));
         let what = if interrupted { failure.what } else { format!("{}{at}: {}", stop.key(), failure.what) };
         let exit = if interrupted { Exit::Interrupted } else { Exit::Failed };
         Err(Failure { exit, what, hint, faults: failure.faults })
+    }
+}
+
+/// The command that goes on: an option that is not said again would not hold, and nothing of them is kept. `rest` is how many
+/// of the words are compose's.
+fn again(words: impl Iterator<Item = OsString>, rest: usize) -> String {
+    const OTHER_WAYS: [&str; 5] = ["--resume", "--take-back", "--keep-values", "--yes", "-y"];
+    let mut ours: Vec<String> = words.skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let composes = ours.split_off(ours.len().saturating_sub(rest));
+    let end = if ours.last().is_some_and(|word| word == "--") { ours.pop() } else { None };
+    ours.retain(|word| !OTHER_WAYS.contains(&word.as_str()));
+    let words = ours.into_iter().chain(["--resume".to_owned()]).chain(end).chain(composes);
+    ["chandlery".to_owned()].into_iter().chain(words.map(|word| quoted(&word))).collect::<Vec<_>>().join(" ")
+}
+
+/// As a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
@@ -358,4 +381,23 @@ fn show_plan(args: &Args, ready: &[Ready<'_>]) -> Result<(), Failure> {
     }
     output::note("every Docker answers, and every region has what the files ask for; nothing was changed");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_has_the_options_of_what_stopped() {
+        let again = |line: &[&str], rest| super::again(line.iter().map(OsString::from), rest);
+        let said = ["/usr/bin/chandlery", "stack", "rollout", "--socket", "/run/c.sock", "--before-each", "echo '$X'"];
+        let expected = r"chandlery stack rollout --socket /run/c.sock --before-each 'echo '\''$X'\''' --resume";
+        assert_eq!(again(&said, 0), expected);
+        assert_eq!(
+            again(&["c", "stack", "rollout", "--take-back", "-y", "-p", "p"], 0),
+            "chandlery stack rollout -p p --resume"
+        );
+        let composes = ["c", "stack", "rollout", "--resume", "--", "--scale", "-y"];
+        assert_eq!(again(&composes, 2), "chandlery stack rollout --resume -- --scale -y");
+    }
 }

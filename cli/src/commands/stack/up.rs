@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use super::docker::{Invocation, Runner};
-use super::render::{Builder, Prepared, StackArgs};
+use super::identity::State;
+use super::render::{Builder, Named, Prepared, StackArgs, required};
 use crate::compose::overlay::Tool;
 use crate::context::Context;
 use crate::failure::{Exit, Failure};
@@ -118,25 +119,27 @@ fn supplied(verb: &str, name: &str, args: &StackArgs, rest: &[OsString], context
 pub(crate) fn down(args: &DownArgs, context: &Context) -> Result<u8, Failure> {
     check_rest(&args.rest)?;
     let runner = if args.swarm { Runner::swarm() } else { Runner::compose()? };
-    let prepared = Prepared::new(&args.stack, context, runner)?;
+    // Containers are taken down without a server, too.
+    let Named { loaded, project, .. } = Named::of(&args.stack, context, &runner)?;
+    let state = State::of(&args.stack.identity, context, Path::new(&project))?;
     let rest = args.rest.iter().cloned();
     let invocation = if args.swarm {
-        let verb = [OsString::from("rm")].into_iter().chain(rest).chain([prepared.project.clone().into()]).collect();
+        let verb = [OsString::from("rm")].into_iter().chain(rest).chain([project.into()]).collect();
         Invocation { verb, ..Invocation::default() }
     } else {
         // What is to be taken down, compose knows by its labels; but Compose 2 also wants to be able to read all of it, and
         // what takes a missing env_file away is in the override.
         let verb = [OsString::from("down")].into_iter().chain(rest).collect();
-        let mut options = options(&args.stack, &prepared.loaded.files, &prepared.project);
-        let file = prepared.state.folder.join(OVERRIDE);
-        if prepared.runner.tool == Tool::Two && file.is_file() {
+        let mut options = options(&args.stack, &loaded.files, &project);
+        let file = state.folder.join(OVERRIDE);
+        if runner.tool == Tool::Two && file.is_file() {
             options.extend(["-f".into(), file.into_os_string()]);
         }
-        Invocation { options, verb, variables: prepared.required(), ..Invocation::default() }
+        Invocation { options, verb, variables: required(&loaded), ..Invocation::default() }
     };
-    let status = prepared.runner.run(&invocation)?;
+    let status = runner.run(&invocation)?;
     if status.success() {
-        prepared.state.forget(&prepared.client);
+        state.forget(context.client());
     }
     Ok(code(status))
 }

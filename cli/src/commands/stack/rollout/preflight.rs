@@ -63,6 +63,7 @@ pub(super) fn preflight<'a>(
         let prepared = Prepared::at(&stop.stack, context, runner.at(stop.dock.clone()), Some(&site))?;
         found.push((stop, prepared, folder));
     }
+    apart(&found)?;
     let aims = aims(&found)?;
     let mut ready = Vec::new();
     for ((stop, prepared, folder), architecture) in found.into_iter().zip(architectures) {
@@ -96,6 +97,33 @@ pub(super) fn reach(stops: &[Stop]) -> Result<Vec<String>, Failure> {
     let hint = "try `docker --host … version`, or `--context`; then look at [hosts] in chandlery.toml";
     Err(Failure::new(Exit::Unreachable, "not every region's Docker can be reached, and nothing was changed", hint)
         .with_faults(silent))
+}
+
+/// One Docker may have two addresses, and the second turn would take the first one's containers away. A machine that was
+/// copied may have the other's id, but hardly its name too. Where a Docker says neither, nothing is known.
+fn apart(found: &[(&Stop, Prepared<'_>, PathBuf)]) -> Result<(), Failure> {
+    let daemons: Vec<Option<String>> = thread::scope(|scope| {
+        let asked: Vec<_> = found.iter().map(|(stop, ..)| scope.spawn(|| stop.dock.daemon())).collect();
+        asked.into_iter().map(|one| one.join().unwrap_or_default()).collect()
+    });
+    for (at, (stop, prepared, _)) in found.iter().enumerate() {
+        for (before, (other, others, _)) in found[..at].iter().enumerate() {
+            if daemons[at].is_some() && daemons[at] == daemons[before] && prepared.project == others.project {
+                let what = format!(
+                    "{} ({}) and {} ({}) are the same Docker, and both would be its project {}; nothing was changed",
+                    other.key(),
+                    other.dock,
+                    stop.key(),
+                    stop.dock,
+                    prepared.project
+                );
+                let hint = "a host holds one region's stack: correct [hosts] in chandlery.toml, or --host. If they are two \
+                            machines, one is a copy: give it a hostname of its own, and start its Docker again";
+                return Err(Failure::usage(what, hint));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The server's architecture, as Docker says it; or its last words. A machine that is away says nothing for minutes.
