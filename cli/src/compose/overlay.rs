@@ -12,6 +12,7 @@ use chandlery_wire::{Bundle, BundleVariable, DEFAULT_SECRETS_DIRECTORY};
 use ring::digest;
 
 use super::service::{Command, Mounted, Service};
+use super::sources::Origin;
 use super::yaml::{Kind, Mark, Node, Scalar};
 use super::{Place, Project};
 
@@ -250,13 +251,13 @@ impl Writer<'_> {
         if let Some(version) = self.project.version.as_ref().filter(|_| self.tool == Tool::One) {
             root.put("version", self.text(version));
         }
-        let mut services = self.map(Vec::new());
-        for supply in supplies {
-            services.put(&supply.service.name, self.service(supply));
-        }
-        root.put("services", services);
         // docker-compose starts a container without its external secrets, and leaves the files to the entrypoint.
         let neutral: Vec<&String> = self.project.secrets.keys().filter(|name| self.is_ours(supplies, name)).collect();
+        let mut services = self.map(Vec::new());
+        for supply in supplies {
+            services.put(&supply.service.name, self.service(supply, &neutral));
+        }
+        root.put("services", services);
         if self.tool == Tool::One && !neutral.is_empty() {
             let external = |name: &&String| ((*name).clone(), self.map(vec![("external", self.plain("true"))]));
             root.put("secrets", Node::new(Kind::Map(neutral.iter().map(external).collect()), &self.at));
@@ -264,7 +265,7 @@ impl Writer<'_> {
         root
     }
 
-    fn service(&self, supply: &Supply<'_>) -> Node {
+    fn service(&self, supply: &Supply<'_>, neutral: &[&String]) -> Node {
         let mut node = self.map(Vec::new());
         self.put_commands(&mut node, supply);
         let mut environment = self.map(Vec::new());
@@ -272,7 +273,13 @@ impl Writer<'_> {
         node.put("environment", environment);
         node.put("labels", self.map(vec![(LABEL, self.text(supplies_label(supply)))]));
         let binds = self.binds(supply).into_iter().map(|(host, target)| format!("{}:{target}:ro", host.display()));
-        node.put("volumes", self.texts(binds));
+        // What docker-compose 1 itself makes of a secret's file; it does so no more for one that is external now.
+        let elsewhere = supply.service.secrets.iter().filter(|secret| neutral.contains(&&secret.source));
+        let elsewhere = elsewhere.filter_map(|secret| {
+            let host = self.file_elsewhere(secret).filter(|_| self.tool == Tool::One)?;
+            Some(format!("{}:{}:ro", host.display(), secret.target))
+        });
+        node.put("volumes", self.texts(binds.chain(elsewhere)));
         if !self.has_memory(supply) {
             node.put("tmpfs", self.texts([memory(supply)]));
         }
@@ -361,16 +368,33 @@ impl Writer<'_> {
         binds
     }
 
-    /// Whether the entrypoint brings the secret to every service that asks for it.
+    /// The host's file of a secret that a service wants outside of the secrets directory.
+    fn file_elsewhere(&self, secret: &Mounted) -> Option<PathBuf> {
+        let outside = secret.target.starts_with('/') && !secret.target.starts_with(DEFAULT_SECRETS_DIRECTORY);
+        match self.project.secrets.get(&secret.source).map(|source| &source.origin) {
+            Some(Origin::File(path)) if outside => Some(self.common.folder.join(path)),
+            _ => None,
+        }
+    }
+
+    /// Whether the entrypoint brings the secret to every service that asks for it, but for those that have it elsewhere.
     fn is_ours(&self, supplies: &[Supply<'_>], name: &str) -> bool {
-        let mut uses = self.project.services.iter().flat_map(|service| {
-            let of_service = service.secrets.iter().filter(|secret| secret.source == name);
-            of_service.map(move |secret| (service, secret))
-        });
-        uses.all(|(service, secret)| {
+        let uses: Vec<(&Service, &Mounted)> = self
+            .project
+            .services
+            .iter()
+            .flat_map(|service| {
+                let of_service = service.secrets.iter().filter(|secret| secret.source == name);
+                of_service.map(move |secret| (service, secret))
+            })
+            .collect();
+        let placed = |secret: &Mounted| secret.name_in_secrets().is_some();
+        let brought = |(service, secret): &(&Service, &Mounted)| {
             let supplied = supplies.iter().any(|supply| supply.service.name == service.name);
-            secret.name_in_secrets().is_some() && (supplied || !service.profiles.is_empty())
-        })
+            (placed(secret) || self.file_elsewhere(secret).is_some()) && (supplied || !service.profiles.is_empty())
+        };
+        // One that is wanted elsewhere alone stays as it is.
+        (uses.is_empty() || uses.iter().any(|(_, secret)| placed(secret))) && uses.iter().all(brought)
     }
 }
 

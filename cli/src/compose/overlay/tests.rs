@@ -229,6 +229,21 @@ fn docker_compose_gets_external_secrets_and_compose_2_has_them_taken_away() {
 }
 
 #[test]
+fn a_secret_that_one_service_wants_elsewhere_is_mounted_there_and_nowhere_else() {
+    let project = project(
+        "version: '3.1'\nservices: {a: {image: i, secrets: [pw, {source: pw, target: /etc/pw}]}}\n\
+         secrets: {pw: {file: ./pw}}\n",
+    );
+    let bundles = [bundle(&[], &["pw"])];
+    let both = rendered(&project, &image(&[], &["c"]), &bundles, Tool::One);
+    assert!(both.get("secrets").is_some(), "docker-compose mounts it no more");
+    let volumes = strings(&both, "volumes");
+    assert!(volumes.iter().any(|one| one.starts_with('/') && one.ends_with("/pw:/etc/pw:ro")), "{volumes:?}");
+    let two = rendered(&project, &image(&[], &["c"]), &bundles, Tool::Two);
+    assert!(!strings(&two, "volumes").iter().any(|one| one.contains("/etc/pw")), "Compose 2 goes on doing it");
+}
+
+#[test]
 fn the_override_over_the_files_keeps_everything_else() {
     let project = project(FILE);
     let over = rendered(&project, &image(&[], &["c"]), &[bundle(&[("PW", "x", true)], &["pw"])], Tool::One);
