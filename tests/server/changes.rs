@@ -21,7 +21,12 @@ fn declared(server: &Server, environment: &str, regions: &[&str]) {
 
 /// What a region gets, by name, as it stands in the JSON: text, or base64 of what is none.
 fn bundle(server: &Server, environment: &str, region: &str) -> BTreeMap<String, Value> {
-    let bundle = server.api().ok("GET", &format!("/v1/bundles/ship/{environment}/{region}"), None);
+    bundle_for(server, environment, region, "")
+}
+
+/// The same, with what is said beside the region: `?service=web`.
+fn bundle_for(server: &Server, environment: &str, region: &str, query: &str) -> BTreeMap<String, Value> {
+    let bundle = server.api().ok("GET", &format!("/v1/bundles/ship/{environment}/{region}{query}"), None);
     let variables = bundle["variables"].as_array().expect("a bundle has variables").clone();
     variables.into_iter().map(|one| (one["name"].as_str().expect("a name").to_owned(), one["value"].clone())).collect()
 }
@@ -123,16 +128,22 @@ fn copies_of(regions: &[Entries]) -> Vec<Value> {
     REGIONS.iter().zip(regions).map(copy).collect()
 }
 
+fn set_for_web(region: &str, name: &str) -> Value {
+    json!({ "set": { "name": name, "region": region, "entry": { "value": "of web", "for": ["web"] } } })
+}
+
 /// Whatever was there before, in whatever layers: the regions named have exactly their copies, and the others what they had.
 #[test]
 fn every_region_s_bundle_is_its_copy() {
     let server = Server::start();
+    server.api().ok("PUT", "/v1/stacks/ship", Some(&json!({ "services": ["web", "db"] })));
     let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     let before = prop::collection::vec(entries(), 2..5);
     let after = prop::collection::vec(entries(), 2..5);
     let mut case = 0;
     let case = std::cell::RefCell::new(&mut case);
-    let result = runner.run(&(before, after, any::<bool>()), |(before, after, exact)| {
+    let for_web = prop::collection::btree_set("[A-H]_[a-c]?", 0..8);
+    let result = runner.run(&(before, after, for_web, any::<bool>()), |(before, after, for_web, exact)| {
         **case.borrow_mut() += 1;
         let environment = format!("case-{}", **case.borrow());
         declared(&server, &environment, &[]);
@@ -143,6 +154,18 @@ fn every_region_s_bundle_is_its_copy() {
                 entries.iter().map(|(name, value)| (name.clone(), as_json(value))).collect();
             prop_assert_eq!(bundle(&server, &environment, region), expected, "first, {}", region);
         }
+        // Regions without a copy have some of it for one service alone.
+        let without = REGIONS.iter().take(before.len()).skip(after.len());
+        let own = |region: &&str| for_web.iter().map(|name| set_for_web(region, name)).collect::<Vec<Value>>();
+        let changes: Vec<Value> = without.clone().flat_map(own).collect();
+        server.api().ok("POST", &format!("/v1/changes/ship/{environment}"), Some(&json!({ "changes": changes })));
+        let got_there = || -> Vec<BTreeMap<String, Value>> {
+            let each = |region: &&str| {
+                ["", "?service=web", "?service=db"].map(|query| bundle_for(&server, &environment, region, query))
+            };
+            without.clone().flat_map(each).collect()
+        };
+        let had = got_there();
         let plan = json!({ "regions": copies_of(&after), "exact": exact, "terms": { "dry_run": true } });
         let plan = server.api().ok("POST", &path, Some(&plan));
         let revision = plan["changed"]["revision"].clone();
@@ -151,6 +174,7 @@ fn every_region_s_bundle_is_its_copy() {
         prop_assert_eq!(&plan["changed"]["entries"], &done["changed"]["entries"], "what was planned was done");
         let entries = done["base"].as_u64().unwrap_or(0) + done["overrides"].as_u64().unwrap_or(0);
         prop_assert!(entries <= done["values"].as_u64().unwrap_or(0));
+        prop_assert_eq!(got_there(), had, "regions without a copy, service by service");
         for (number, region) in REGIONS.iter().enumerate().take(before.len().max(after.len())) {
             let found = bundle(&server, &environment, region);
             match after.get(number) {

@@ -5,10 +5,12 @@
 
 mod expand;
 mod factor;
+mod keep;
 mod layers;
 mod template;
 
 pub use expand::{Expanded, Faults, Key, Library, Missing, Source, expand};
 pub use factor::{Verdict, factor};
+pub use keep::{Turn, keep};
 pub use layers::{Candidate, Choice, merge};
 pub use template::{Part, Reference, TemplateFault, parse, references};

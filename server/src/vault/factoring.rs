@@ -1,5 +1,7 @@
 //! Full copies, one a region, become one base and what differs.
 
+mod elsewhere;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chandlery_wire::api::{
@@ -7,6 +9,7 @@ use chandlery_wire::api::{
 };
 use chandlery_wire::{Code, Delivery, EntryName, EnvironmentName, Fault, Grant, Layer, RegionName, StackName, Value};
 
+use self::elsewhere::Elsewhere;
 use super::attributes::Attributes;
 use super::board::sees_a_part;
 use super::changes::{Plan, Step, Target};
@@ -24,6 +27,8 @@ pub(super) struct Copies {
     plain: BTreeSet<EntryName>,
     grant: Option<Grant>,
     exact: bool,
+    /// What becomes of these is decided already, and the copies do not have them.
+    settled: BTreeSet<EntryName>,
 }
 
 /// What stands in a layer now, for the grant that is meant.
@@ -69,6 +74,12 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// As many values more, each its region's own.
+    pub(super) fn apart(&mut self, values: u64) {
+        self.values += values;
+        self.overrides += values;
+    }
+
     pub(super) fn finish(self) -> Result<Factored, Error> {
         let Self { values, base, overrides, removals, ties, kept, changed } = self;
         let changed = changed.ok_or_else(|| Error::new(Code::Internal, "the change was not made"))?;
@@ -106,21 +117,34 @@ impl Copies {
             faults.push(Fault { name: name.to_string(), detail: "is to be plain, and is in no copy".to_owned() });
         }
         match faults.is_empty() {
-            true => Ok(Self { regions, values, plain, grant, exact }),
+            true => Ok(Self { regions, values, plain, grant, exact, settled: BTreeSet::new() }),
             false => Err(Error::new(Code::Invalid, "the copies cannot be taken as they are")
                 .hint("correct them and send them again")
                 .faults(faults)),
         }
     }
 
+    /// Names that are somebody else's to decide, and that no note is to call unknown to the copies.
+    pub(super) fn settled(self, settled: BTreeSet<EntryName>) -> Self {
+        Self { settled, ..self }
+    }
+
     pub(super) fn plan(&self, writing: &Writing<'_>, environment: &EnvironmentRow) -> Result<Plan<Told>, Error> {
         let records = writing.records();
         let base_key = base_of(&environment.stack, &environment.name);
-        let base = self.standing(&records, &base_key)?;
+        let base_rows = records.layer(&base_key)?.rows;
+        let services = records.stack(&environment.stack)?.services;
+        let mut elsewhere = Elsewhere::new(&base_key, &base_rows, services);
+        let base = self.standing(&base_key, base_rows)?;
         let mut overlays = BTreeMap::new();
         for region in &environment.regions {
             let key = LayerKey { layer: Layer::Overlay(region.clone()), ..base_key.clone() };
-            overlays.insert(region.clone(), self.standing(&records, &key)?);
+            let rows = records.layer(&key)?.rows;
+            if self.regions.contains(region) {
+                overlays.insert(region.clone(), self.standing(&key, rows)?);
+            } else {
+                elsewhere.add(region, rows);
+            }
         }
         let now = |name: &EntryName| {
             let row = base.get(name).filter(|row| row.state == State::Live)?;
@@ -133,21 +157,25 @@ impl Copies {
         self.others(sees_a_part, &base, &overlays, &mut verdicts, &mut plan)?;
         for (name, verdict) in &verdicts {
             self.tell(name, verdict, &mut plan.told);
-            self.base_steps(&records, &base_key, &base, name, verdict, &mut plan)?;
+            let grant = self.grant_of(name, &base, &overlays);
+            // What no copy has may be for others in each layer, and goes from each as it is there.
+            let is_named = self.values.iter().any(|copy| copy.contains_key(name));
+            let which = (name, if is_named { Some(&grant) } else { self.grant.as_ref() });
+            self.base_steps(&records, &base_key, &base, which, verdict, &mut plan)?;
             for (region, values) in self.regions.iter().zip(&self.values) {
                 let standing = overlays.get(region).and_then(|standing| standing.get(name));
-                let step = self.overlay_step(region, name, values.get(name), verdict.base.as_ref(), standing);
+                let step = self.overlay_step(region, which, values.get(name), verdict.base.as_ref(), standing);
                 plan.steps.extend(step.map(|change| (Layer::Overlay(region.clone()), Step::Asked(change))));
             }
-            self.keep(&records, &base_key, (&base, &overlays), name, verdict, &mut plan)?;
+            elsewhere.keep(&records, name, (&grant, verdict.base.as_ref()), &mut plan)?;
         }
         Ok(plan)
     }
 
     /// The rows that are set, for the grant that was named; where none was, for the only one that each entry has.
-    fn standing(&self, records: &Records<'_>, key: &LayerKey) -> Result<Standing, Error> {
+    fn standing(&self, key: &LayerKey, rows: Vec<Row>) -> Result<Standing, Error> {
         let mut standing = Standing::new();
-        for row in records.layer(key)?.rows {
+        for row in rows {
             if !is_set(row.state) || self.grant.as_ref().is_some_and(|grant| *grant != row.grant) {
                 continue;
             }
@@ -163,8 +191,16 @@ impl Copies {
         Ok(standing)
     }
 
+    /// For whom the copies' values are: as somebody says; else as the entry is already, in any layer that they name; else
+    /// for all. It is the same in every layer, also in one that did not have the entry.
+    fn grant_of(&self, name: &EntryName, base: &Standing, overlays: &BTreeMap<RegionName, Standing>) -> Grant {
+        let standing = || std::iter::once(base).chain(overlays.values()).find_map(|standing| standing.get(name));
+        self.grant.clone().or_else(|| Some(standing()?.grant.clone())).unwrap_or(Grant::All)
+    }
+
     /// An entry is for the same services in all layers that the copies name: otherwise a service would get the one region's copy
-    /// and not the other's. One that is delivered as a file becomes a variable, which is told.
+    /// and not the other's. Where these are not all services, that is told: the others do not get what the files say. One that
+    /// is delivered as a file becomes a variable, which is told.
     fn told_apart(
         &self,
         base: &Standing,
@@ -173,6 +209,7 @@ impl Copies {
     ) -> Result<(), Error> {
         let named: BTreeSet<&EntryName> = self.values.iter().flat_map(BTreeMap::keys).collect();
         let layers = || std::iter::once(base).chain(self.regions.iter().filter_map(|region| overlays.get(region)));
+        let mut for_some: BTreeMap<&Grant, Vec<&str>> = BTreeMap::new();
         for name in named {
             let mut rows = layers().filter_map(|standing| standing.get(name));
             let Some(first) = rows.next() else { continue };
@@ -184,6 +221,9 @@ impl Copies {
                 )
                 .hint("say which with --for"));
             }
+            if self.grant.is_none() && first.grant != Grant::All {
+                for_some.entry(&first.grant).or_default().push(name.as_str());
+            }
             let deliveries: Result<Vec<Delivery>, Error> = layers()
                 .filter_map(|standing| standing.get(name))
                 .map(|row| Ok(Attributes::of(row)?.deliver))
@@ -192,6 +232,10 @@ impl Copies {
                 notes.push(format!("{name} was delivered as a file, and becomes a variable"));
             }
         }
+        notes.extend(for_some.into_iter().map(|(grant, names)| {
+            let stay = if names.len() == 1 { "stays" } else { "stay" };
+            format!("{} {stay} for {grant} alone: other services do not get what the copies say", names.join(", "))
+        }));
         Ok(())
     }
 
@@ -207,7 +251,8 @@ impl Copies {
         let named = self.regions.iter().filter_map(|region| overlays.get(region));
         let mut others = BTreeSet::new();
         for row in base.values().chain(named.flat_map(BTreeMap::values)).filter(|row| row.state == State::Live) {
-            if !verdicts.contains_key(&row.name) && Attributes::of(row)?.deliver == Delivery::Variable {
+            let is_other = !verdicts.contains_key(&row.name) && !self.settled.contains(&row.name);
+            if is_other && Attributes::of(row)?.deliver == Delivery::Variable {
                 others.insert(row.name.clone());
             }
         }
@@ -250,13 +295,13 @@ impl Copies {
         records: &Records<'_>,
         key: &LayerKey,
         base: &Standing,
-        name: &EntryName,
+        which @ (name, _): (&EntryName, Option<&Grant>),
         verdict: &Verdict<Value>,
         plan: &mut Plan<Told>,
     ) -> Result<(), Error> {
         let change = match (&verdict.base, base.get(name)) {
-            (Some(value), _) => Some(self.set(None, name, value)),
-            (None, Some(_)) => Some(Change::Delete(self.spot(None, name))),
+            (Some(value), _) => Some(self.set(None, which, value)),
+            (None, Some(_)) => Some(Change::Delete(self.spot(None, which))),
             (None, None) => None,
         };
         if let (Some(value), Some(row)) = (&verdict.base, base.get(name))
@@ -274,7 +319,7 @@ impl Copies {
     fn overlay_step(
         &self,
         region: &RegionName,
-        name: &EntryName,
+        which: (&EntryName, Option<&Grant>),
         wanted: Option<&Value>,
         base: Option<&Value>,
         standing: Option<&Row>,
@@ -282,51 +327,16 @@ impl Copies {
         let here = Some(region);
         match (wanted, base, standing.map(|row| row.state)) {
             (Some(wanted), Some(base), None) if wanted == base => None,
-            (Some(wanted), Some(base), Some(_)) if wanted == base => Some(Change::Delete(self.spot(here, name))),
-            (Some(wanted), ..) => Some(self.set(here, name, wanted)),
+            (Some(wanted), Some(base), Some(_)) if wanted == base => Some(Change::Delete(self.spot(here, which))),
+            (Some(wanted), ..) => Some(self.set(here, which, wanted)),
             (None, Some(_), Some(State::Removed)) => None,
-            (None, Some(_), _) => Some(Change::Remove(self.spot(here, name))),
-            (None, None, Some(_)) => Some(Change::Delete(self.spot(here, name))),
+            (None, Some(_), _) => Some(Change::Remove(self.spot(here, which))),
+            (None, None, Some(_)) => Some(Change::Delete(self.spot(here, which))),
             (None, None, None) => None,
         }
     }
 
-    /// What a region that is not named gets from the base now, it keeps.
-    fn keep(
-        &self,
-        records: &Records<'_>,
-        base_key: &LayerKey,
-        (base, overlays): (&Standing, &BTreeMap<RegionName, Standing>),
-        name: &EntryName,
-        verdict: &Verdict<Value>,
-        plan: &mut Plan<Told>,
-    ) -> Result<(), Error> {
-        let before =
-            base.get(name).map(|row| records.content(base_key, row).map(|content| (row, content))).transpose()?;
-        let stays = match (&before, &verdict.base) {
-            (Some((_, content)), Some(value)) => {
-                !content.attributes.template
-                    && content.attributes.deliver == Delivery::Variable
-                    && content.value == *value
-            }
-            (None, None) => true,
-            _ => false,
-        };
-        let others = overlays.iter().filter(|(region, _)| !self.regions.contains(region));
-        for (region, _) in others.filter(|(_, standing)| !stays && !standing.contains_key(name)) {
-            let step = match &before {
-                Some((row, content)) => {
-                    Step::Put { name: name.clone(), grant: row.grant.clone(), content: content.clone() }
-                }
-                None => Step::Asked(Change::Remove(self.spot(Some(region), name))),
-            };
-            plan.steps.push((Layer::Overlay(region.clone()), step));
-            plan.told.kept.push(KeptEntry { name: name.clone(), region: region.clone() });
-        }
-        Ok(())
-    }
-
-    fn set(&self, region: Option<&RegionName>, name: &EntryName, value: &Value) -> Change {
+    fn set(&self, region: Option<&RegionName>, (name, grant): (&EntryName, Option<&Grant>), value: &Value) -> Change {
         let entry = WriteEntry {
             value: value.clone(),
             template: false,
@@ -334,13 +344,13 @@ impl Copies {
             unchecked: false,
             secret: self.plain.contains(name).then_some(false),
             deliver: Some(Delivery::Variable),
-            grant: self.grant.clone(),
+            grant: grant.cloned(),
             expect_version: None,
         };
         Change::Set(SetEntry { name: name.clone(), region: region.cloned(), entry })
     }
 
-    fn spot(&self, region: Option<&RegionName>, name: &EntryName) -> Spot {
-        Spot { name: name.clone(), region: region.cloned(), grant: self.grant.clone(), expect_version: None }
+    fn spot(&self, region: Option<&RegionName>, (name, grant): (&EntryName, Option<&Grant>)) -> Spot {
+        Spot { name: name.clone(), region: region.cloned(), grant: grant.cloned(), expect_version: None }
     }
 }

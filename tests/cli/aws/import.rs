@@ -236,3 +236,38 @@ fn six_hundred_secrets_come_page_by_page() {
     assert_eq!(account.proxy.calls("BatchGetSecretValue"), 30, "twenty at a time");
     assert_eq!(account.proxy.calls("GetSecretValue"), 0);
 }
+
+#[test]
+fn a_region_that_keeps_its_own_value_costs_the_others_nothing() {
+    let Some(account) = Account::start("a_region_that_keeps_its_own_value_costs_the_others_nothing") else { return };
+    account.declare("eu-west-1");
+    account.cli(&["set", "A", "--region", "eu-west-1", "--plain"]).stdin("own").ok();
+    for region in ["eu-west-1", "fra1", "blr1"] {
+        account.moto.client("us-east-1").create(&format!("app/ls/{region}"), &format!("A=of-{region}\nB=1\n"));
+    }
+    let import = ["aws", "import", "--pattern", "app/ls/{region}", "--declare", "--yes"];
+    let done = account.ends(&import, 0);
+    let said = format!("{}{}", done.text(), done.stderr);
+    assert!(said.contains("left out in eu-west-1: A"), "{done}");
+    assert!(!said.contains("no copy names"), "three of them do: {done}");
+    assert_eq!(account.bundle(Some("eu-west-1")), json!({ "A": "own", "B": "1" }), "it keeps its own");
+    assert_eq!(account.bundle(Some("fra1")), json!({ "A": "of-fra1", "B": "1" }));
+    assert_eq!(account.bundle(Some("blr1")), json!({ "A": "of-blr1", "B": "1" }));
+    let list = account.cli(&["list", "--region", "fra1", "--format", "json"]).ok().text().to_owned();
+    assert!(list.contains("of-fra1"), "it is as plain as it is where the store has it: {list}");
+    let again = account.ends(&import, 0);
+    assert!(again.stderr.contains("nothing is to be changed"), "{again}");
+
+    // From the base as well: who differs from it keeps it, and nobody else's value moves because of that.
+    account.cli(&["set", "C", "--plain"]).stdin("base").ok();
+    for region in ["eu-west-1", "fra1", "blr1"] {
+        let value = if region == "eu-west-1" { "base" } else { "other" };
+        account.moto.client("us-east-1").create(&format!("app/c/{region}"), &format!("C={value}\n"));
+    }
+    let kept = account.ends(&["aws", "import", "--pattern", "app/c/{region}", "--yes"], 0);
+    let said = format!("{}{}", kept.text(), kept.stderr);
+    assert!(said.contains("left out in blr1: C") && said.contains("left out in fra1: C"), "{kept}");
+    assert!(said.contains("nothing is to be changed"), "{kept}");
+    account.ends(&["aws", "import", "--pattern", "app/ls/{region}", "--yes", "--overwrite"], 0);
+    assert_eq!(account.bundle(Some("eu-west-1"))["A"], "of-eu-west-1");
+}

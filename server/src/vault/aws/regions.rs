@@ -1,16 +1,17 @@
 //! Secrets of several regions: what they share goes to the base, what differs to the overlays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chandlery_wire::api::{AwsEntry, AwsResult, CopiedEntry, RegionCopy, SkippedEntry};
-use chandlery_wire::{Code, EntryName, Fault, Layer, RegionName};
+use chandlery_wire::api::{AwsEntry, AwsResult, Change, CopiedEntry, RegionCopy, SetEntry, SkippedEntry, WriteEntry};
+use chandlery_wire::{Code, EntryName, Fault, Grant, Layer, RegionName};
 
 use super::import::Haul;
 use super::plan::{KEPT, Made, One, Taken, Told, entry};
 use super::standing::{Secrecy, Standing};
-use crate::store::EnvironmentRow;
+use crate::store::{EnvironmentRow, Row};
 use crate::vault::Error;
-use crate::vault::changes::Plan;
+use crate::vault::attributes::Attributes;
+use crate::vault::changes::{Plan, Step};
 use crate::vault::draft::Writing;
 use crate::vault::factoring::Copies;
 use crate::vault::records::Records;
@@ -26,6 +27,10 @@ struct Verdicts {
     plain: Vec<EntryName>,
     skipped: Vec<SkippedEntry>,
     faults: Vec<Fault>,
+    /// Of these at least one region keeps its own value, so that there is nothing to share.
+    settled: BTreeSet<EntryName>,
+    /// What the other regions get of them.
+    steps: Vec<(Layer, Step)>,
 }
 
 /// What the store has in the layers that are concerned.
@@ -55,18 +60,20 @@ impl Taken {
         for (name, ones) in names {
             ground.judge(name, ones, &mut verdicts)?;
         }
-        let Verdicts { copies, entries, plain, mut skipped, faults } = verdicts;
+        let Verdicts { copies, entries, plain, mut skipped, faults, settled, mut steps } = verdicts;
         if !faults.is_empty() {
             return Err(Error::new(Code::Invalid, "some of it cannot be shared between regions; nothing was imported")
                 .hint("leave it out with --skip, and import it by itself")
                 .faults(faults));
         }
         let copies = copies.into_iter().map(|(region, entries)| RegionCopy { region, entries }).collect();
-        let copies = Copies::new(copies, plain, haul.ask.grant.clone(), haul.ask.exact)?;
-        let plan = copies.plan(writing, row)?;
+        let copies = Copies::new(copies, plain, haul.ask.grant.clone(), haul.ask.exact)?.settled(settled);
+        let mut plan = copies.plan(writing, row)?;
+        plan.told.apart(steps.len() as u64);
+        steps.extend(plan.steps);
         skipped.extend(plan.skipped);
         let told = Told { entries, factored: None };
-        Ok(Plan { steps: plan.steps, skipped, notes: plan.notes, told: (told, Some(plan.told)) })
+        Ok(Plan { steps, skipped, notes: plan.notes, told: (told, Some(plan.told)) })
     }
 }
 
@@ -79,20 +86,15 @@ impl Ground<'_> {
         }
         let all: Vec<&One> = ones.iter().map(|(_, one)| one).collect();
         let secrecy = Secrecy::of(self.haul, &name, &all);
-        let (result, differs) = self.compare(&name, &ones)?;
+        let results = self.compare(&name, &ones)?;
+        let result = self.result(&results);
         let from = match ones.as_slice() {
             [(_, one)] => one.from.clone(),
             _ => format!("{} secrets", ones.len()),
         };
         verdicts.entries.push(entry(&name, false, &secrecy, from, result));
         if result == AwsResult::Kept {
-            let skip = |region: RegionName| SkippedEntry {
-                name: name.clone(),
-                layer: Layer::Overlay(region),
-                why: KEPT.to_owned(),
-            };
-            verdicts.skipped.extend(differs.into_iter().map(skip));
-            return Ok(());
+            return self.settle(&name, ones.into_iter().zip(results), &secrecy, verdicts);
         }
         let known = self.base.has(&name) || self.overlays.values().any(|overlay| overlay.has(&name));
         if secrecy.wish(known) == Some(false) {
@@ -104,25 +106,75 @@ impl Ground<'_> {
         Ok(())
     }
 
-    /// What becomes of a name, and in which regions the store has another value.
-    fn compare(&self, name: &EntryName, ones: &Ones) -> Result<(AwsResult, Vec<RegionName>), Error> {
-        let (mut differs, mut all_same) = (Vec::new(), true);
-        for (region, one) in ones {
-            let own = self.overlays.get(region).filter(|overlay| overlay.stands(name)).unwrap_or(&self.base);
-            let result = own.compare(&self.records, name, &one.value)?;
-            all_same &= result == AwsResult::Unchanged;
-            if result == AwsResult::Kept {
-                differs.push(region.clone());
+    /// Where the store has another value it keeps it, and where it has none it takes AWS's. The base stays as it is: who keeps a
+    /// value may have it from there.
+    fn settle(
+        &self,
+        name: &EntryName,
+        ones: impl Iterator<Item = ((RegionName, One), AwsResult)>,
+        secrecy: &Secrecy,
+        verdicts: &mut Verdicts,
+    ) -> Result<(), Error> {
+        verdicts.settled.insert(name.clone());
+        let known: Vec<&Row> =
+            std::iter::once(&self.base).chain(self.overlays.values()).flat_map(|layer| layer.rows_of(name)).collect();
+        let grants: BTreeSet<&Grant> = known.iter().map(|row| &row.grant).collect();
+        // As secret as it is, and for those that it is for, where the store has it.
+        let mut secret = secrecy.secret;
+        if !secrecy.said {
+            secret = false;
+            for row in &known {
+                secret |= Attributes::of(row)?.secret;
             }
         }
+        for ((region, One { value, .. }), result) in ones {
+            let layer = Layer::Overlay(region.clone());
+            match result {
+                AwsResult::Kept => {
+                    verdicts.skipped.push(SkippedEntry { name: name.clone(), layer, why: KEPT.to_owned() });
+                }
+                AwsResult::New if grants.len() > 1 => {
+                    let detail = "is set for other services in one layer than in another; say which with --for";
+                    verdicts.faults.push(Fault { name: format!("{region}/{name}"), detail: detail.to_owned() });
+                }
+                AwsResult::New => {
+                    let entry = WriteEntry {
+                        value,
+                        template: false,
+                        reference: false,
+                        unchecked: false,
+                        secret: Some(secret),
+                        deliver: None,
+                        grant: grants.first().map(|grant| (*grant).clone()),
+                        expect_version: None,
+                    };
+                    let set = SetEntry { name: name.clone(), region: Some(region), entry };
+                    verdicts.steps.push((layer, Step::Asked(Change::Set(set))));
+                }
+                AwsResult::Unchanged | AwsResult::Overwritten => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What AWS's value is beside what the store has, region by region.
+    fn compare(&self, name: &EntryName, ones: &Ones) -> Result<Vec<AwsResult>, Error> {
+        let of_region = |(region, one): &(RegionName, One)| {
+            let own = self.overlays.get(region).filter(|overlay| overlay.stands(name)).unwrap_or(&self.base);
+            own.compare(&self.records, name, &one.value)
+        };
+        ones.iter().map(of_region).collect()
+    }
+
+    /// What becomes of a name in all of them.
+    fn result(&self, results: &[AwsResult]) -> AwsResult {
         // Exactly what AWS has is not what the store would keep beside it.
         let overwrite = self.haul.ask.overwrite || self.haul.ask.exact;
-        let result = match (differs.is_empty(), overwrite) {
-            (false, true) => AwsResult::Overwritten,
-            (false, false) => AwsResult::Kept,
-            (true, _) if all_same => AwsResult::Unchanged,
-            (true, _) => AwsResult::New,
-        };
-        Ok((result, differs))
+        match (results.contains(&AwsResult::Kept), overwrite) {
+            (true, true) => AwsResult::Overwritten,
+            (true, false) => AwsResult::Kept,
+            (false, _) if results.iter().all(|result| *result == AwsResult::Unchanged) => AwsResult::Unchanged,
+            (false, _) => AwsResult::New,
+        }
     }
 }

@@ -65,9 +65,14 @@ impl Standing {
         Ok(Self { key, rows })
     }
 
+    /// What the layer says of the entry, for whomever.
+    pub(super) fn rows_of(&self, name: &EntryName) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.name == *name)
+    }
+
     /// Whether the layer says anything of the entry.
     pub(super) fn stands(&self, name: &EntryName) -> bool {
-        self.rows.iter().any(|row| row.name == *name)
+        self.rows_of(name).next().is_some()
     }
 
     pub(super) fn has(&self, name: &EntryName) -> bool {

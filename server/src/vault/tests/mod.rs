@@ -2,6 +2,7 @@
 
 mod changes;
 mod entries;
+mod factoring;
 mod grants;
 mod integrity;
 pub(super) mod nodes;
