@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chandlery_wire::api::{AwsEntry, AwsResult, CopiedEntry, RegionCopy, SkippedEntry};
+use chandlery_wire::api::{AwsEntry, AwsResult, Change, CopiedEntry, RegionCopy, SkippedEntry};
 use chandlery_wire::{Code, EntryName, Fault, Layer, RegionName};
 
 use super::import::Haul;
@@ -10,7 +10,7 @@ use super::plan::{KEPT, Made, One, Taken, Told, entry};
 use super::standing::{Secrecy, Standing};
 use crate::store::EnvironmentRow;
 use crate::vault::Error;
-use crate::vault::changes::Plan;
+use crate::vault::changes::{Plan, Step};
 use crate::vault::draft::Writing;
 use crate::vault::factoring::Copies;
 use crate::vault::records::Records;
@@ -23,7 +23,8 @@ type Ones = Vec<(RegionName, One)>;
 struct Verdicts {
     copies: BTreeMap<RegionName, Vec<CopiedEntry>>,
     entries: Vec<AwsEntry>,
-    plain: Vec<EntryName>,
+    /// Those that are to be written, and whether each is a secret, in all layers alike.
+    secret: BTreeMap<EntryName, bool>,
     skipped: Vec<SkippedEntry>,
     faults: Vec<Fault>,
 }
@@ -55,15 +56,22 @@ impl Taken {
         for (name, ones) in names {
             ground.judge(name, ones, &mut verdicts)?;
         }
-        let Verdicts { copies, entries, plain, mut skipped, faults } = verdicts;
+        let Verdicts { copies, entries, secret, mut skipped, faults } = verdicts;
         if !faults.is_empty() {
             return Err(Error::new(Code::Invalid, "some of it cannot be shared between regions; nothing was imported")
                 .hint("leave it out with --skip, and import it by itself")
                 .faults(faults));
         }
         let copies = copies.into_iter().map(|(region, entries)| RegionCopy { region, entries }).collect();
+        let plain = secret.iter().filter(|(_, secret)| !**secret).map(|(name, _)| name.clone()).collect();
         let copies = Copies::new(copies, plain, haul.ask.grant.clone(), haul.ask.exact)?;
-        let plan = copies.plan(writing, row)?;
+        let mut plan = copies.plan(writing, row)?;
+        // What one layer has as plain and another as a secret is one in all of them, as is what somebody says is.
+        for (_, step) in &mut plan.steps {
+            if let Step::Asked(Change::Set(set)) = step {
+                set.entry.secret = secret.get(&set.name).copied();
+            }
+        }
         skipped.extend(plan.skipped);
         let told = Told { entries, factored: None };
         Ok(Plan { steps: plan.steps, skipped, notes: plan.notes, told: (told, Some(plan.told)) })
@@ -77,8 +85,7 @@ impl Ground<'_> {
             verdicts.faults.push(Fault { name: name.to_string(), detail });
             return Ok(());
         }
-        let all: Vec<&One> = ones.iter().map(|(_, one)| one).collect();
-        let secrecy = Secrecy::of(self.haul, &name, &all);
+        let secrecy = Secrecy::of(self.haul, &name, self.is_plain(&name)?);
         let (result, differs) = self.compare(&name, &ones)?;
         let from = match ones.as_slice() {
             [(_, one)] => one.from.clone(),
@@ -94,14 +101,22 @@ impl Ground<'_> {
             verdicts.skipped.extend(differs.into_iter().map(skip));
             return Ok(());
         }
-        let known = self.base.has(&name) || self.overlays.values().any(|overlay| overlay.has(&name));
-        if secrecy.wish(known) == Some(false) {
-            verdicts.plain.push(name.clone());
-        }
+        verdicts.secret.insert(name.clone(), secrecy.secret);
         for (region, One { value, .. }) in ones {
             verdicts.copies.entry(region).or_default().push(CopiedEntry { name: name.clone(), value });
         }
         Ok(())
+    }
+
+    /// Whether all layers that have the name have it as plain; nothing where none has it.
+    fn is_plain(&self, name: &EntryName) -> Result<Option<bool>, Error> {
+        let mut plain = None;
+        for layer in std::iter::once(&self.base).chain(self.overlays.values()) {
+            if let Some(here) = layer.is_plain(name)? {
+                plain = Some(plain.unwrap_or(true) && here);
+            }
+        }
+        Ok(plain)
     }
 
     /// What becomes of a name, and in which regions the store has another value.
