@@ -74,6 +74,10 @@ fn silence_and_broken_connections_end_with_a_word() {
         account.proxy.play("*", fault.clone(), None);
         let ended = account.ends(&IMPORT, 3);
         assert!(ended.stderr.contains(word) && ended.stderr.contains("us-east-1"), "{fault:?}: {ended}");
+        if matches!(fault, Fault::Silence | Fault::Drop) {
+            assert!(ended.stderr.contains("the server's host reaches 127.0.0.1:"), "{fault:?}: {ended}");
+            assert!(!ended.stderr.contains("amazonaws.com"), "{fault:?}: {ended}");
+        }
         assert!(!ended.stderr.contains("html"), "a stranger's page is not quoted: {ended}");
         assert_eq!(account.proxy.all_calls(), 3, "{fault:?}: as many attempts as server.toml says");
     }

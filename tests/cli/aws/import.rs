@@ -27,13 +27,7 @@ fn a_secret_of_names_and_values_becomes_variables() {
 
     let import = ["aws", "import", "--secret-id", SECRET, "--region", "eu-west-1"];
     let plan = account.ends(&[&import[..], &["--dry-run"]].concat(), 0);
-    for said in [
-        "DB_PASSWORD",
-        "secret: its name has PASSWORD",
-        "plain: does not look like one",
-        "eu-west-1",
-        "nothing was changed",
-    ] {
+    for said in ["DB_PASSWORD", "secret: it is kept as one at AWS", "eu-west-1", "nothing was changed"] {
         assert!(format!("{}{}", plan.text(), plan.stderr).contains(said), "{said}: {plan}");
     }
     canaries.assert_absent("a plan", &plan.stdout);
@@ -112,10 +106,28 @@ fn what_is_no_name_is_said_and_can_be_renamed_or_left_out() {
     account.moto.client("us-east-1").create("app/env", &text.to_string());
     let import = ["aws", "import", "--secret-id", "app/env", "--yes"];
     let faults = account.ends(&import, 7);
-    for said in ["list", "nothing", "--skip"] {
+    for said in ["\"list\"", "\"nothing\"", "\"db-password\"", "\"two words\"", "--skip"] {
         assert!(faults.stderr.contains(said), "{said}: {faults}");
     }
     assert!(!faults.stderr.contains("s3cret"), "{faults}");
+    // What is renamed or left out is heeded while something else is still wrong; and it is enough.
+    let away = ["--rename", "db-password=DB_PASSWORD", "--skip", "two words,nothing"];
+    let rest = account.ends(&[&import[..], &away].concat(), 7);
+    assert!(rest.stderr.contains("\"list\""), "{rest}");
+    for no_more in ["nothing\"", "db-password", "two words", "AWS does not have it"] {
+        assert!(!rest.stderr.contains(no_more), "{no_more}: {rest}");
+    }
+    let known = account.ends(&[&import[..], &away, &["--secret", "list"]].concat(), 7);
+    assert!(!known.stderr.contains("AWS does not have it"), "{known}");
+    let dry = ["aws", "import", "--secret-id", "app/env", "--dry-run", "--skip", "list"];
+    let fits = account.ends(&[&dry[..], &away].concat(), 0);
+    assert!(fits.text().contains("DB_PASSWORD") && fits.text().contains("OK"), "{fits}");
+    // What cannot be read may have the key; and a line of one word may be a value.
+    account.moto.client("us-east-1").create("app/lines", "A=1\ns3cret1\nB=2\n");
+    let lines =
+        account.ends(&["aws", "import", "--secret-id", "app/lines", "--as", "dotenv", "--yes", "--skip", "C"], 7);
+    assert!(lines.stderr.contains("line 2"), "{lines}");
+    assert!(!lines.stderr.contains("s3cret") && !lines.stderr.contains("AWS does not have it"), "{lines}");
     account.moto.client("us-east-1").delete("app/env");
     let text = json!({ "db-password": "s3cret1", "OK": "1", "two words": "s3cret3" });
     account.moto.client("us-east-1").create("app/env", &text.to_string());
@@ -127,6 +139,60 @@ fn what_is_no_name_is_said_and_can_be_renamed_or_left_out() {
     assert!(typo.stderr.contains("\"nowhere\""), "{typo}");
     account.ends(&[&import[..], &["--skip", "two words", "--rename", "db-password=DB_PASSWORD"]].concat(), 0);
     assert_eq!(account.bundle(None), json!({ "DB_PASSWORD": "s3cret1", "OK": "1" }));
+}
+
+/// What looks like nothing may be a password all the same, and a plan is read by many.
+#[test]
+fn what_comes_from_secrets_manager_is_secret_unless_somebody_says_it_is_not() {
+    let test = "what_comes_from_secrets_manager_is_secret_unless_somebody_says_it_is_not";
+    let Some(account) = Account::start(test) else { return };
+    account.declare("eu-west-1,us-east-1");
+    let mut canaries = Canaries::new();
+    let mut value = |what: &'static str| canaries.value(what);
+    let (creds, master, basic) = (value("anna's"), value("a master's"), value("a header's"));
+    let (dsn, word) = (value("a DSN's"), value("a password alone"));
+    let text = json!({
+        "CREDS": format!("anna:{creds}"), "MASTER": master, "BASIC": format!("Basic {basic}"),
+        "REPORTS": format!("https://{dsn}@o1.ingest.example/2"), "MODE": "production", "LEVEL": "info",
+    });
+    let aws = account.moto.client("us-east-1");
+    aws.create("app/env", &text.to_string());
+    aws.create("app/word", &word);
+    account.cli(&["set", "LEVEL", "--plain"]).stdin("debug").ok();
+    let import = ["aws", "import", "--secret-id", "app/env", "--overwrite"];
+    let alone = account.ends(&["aws", "import", "--secret-id", "app/word", "--name", "WORD", "--yes"], 0);
+    let plan = account.ends(&[&import[..], &["--dry-run"]].concat(), 0);
+    let json = account.ends(&[&import[..], &["--dry-run", "--format", "json", "--plain", "MODE"]].concat(), 0);
+    for one in [&alone, &plan, &json] {
+        canaries.assert_absent("a plan", &one.stdout);
+        canaries.assert_absent("what is said beside", one.stderr.as_bytes());
+    }
+    assert!(!plan.text().contains("production") && plan.text().contains("plain: as in the store"), "{plan}");
+    let secret = |entries: &Value| -> BTreeMap<String, bool> {
+        let entries = entries.as_array().expect("a list").iter();
+        entries
+            .map(|one| (one["name"].as_str().expect("a name").to_owned(), one["secret"].as_bool().expect("a word")))
+            .collect()
+    };
+    let expected: BTreeMap<String, bool> =
+        [("BASIC", true), ("CREDS", true), ("LEVEL", false), ("MASTER", true), ("MODE", false), ("REPORTS", true)]
+            .map(|(name, secret)| (name.to_owned(), secret))
+            .into();
+    assert_eq!(secret(&json.json()["entries"]), expected);
+    account.ends(&[&import[..], &["--yes", "--plain", "MODE"]].concat(), 0);
+    let list = || account.cli(&["list", "--format", "json"]).ok().json();
+    let mut stored = secret(&list()["entries"]);
+    assert_eq!(stored.remove("WORD"), Some(true));
+    assert_eq!(stored, expected);
+    // Said afterwards, it is so as well, and of several regions at once.
+    for region in ["eu-west-1", "us-east-1"] {
+        account.moto.client(region).create(&format!("app/env/{region}"), &text.to_string());
+    }
+    let all = ["aws", "import", "--pattern", "app/env/{region}", "--yes", "--secret", "MODE", "--plain", "MASTER"];
+    let done = account.ends(&all, 0);
+    canaries.assert_absent("what was not said to be plain", done.text().replace(&master, "").as_bytes());
+    let now = secret(&list()["entries"]);
+    assert_eq!((now["MODE"], now["MASTER"], now["LEVEL"], now["CREDS"]), (true, false, false, true));
 }
 
 /// Seed 003: seven regions on two clouds, one secret a region, each a whole `.env` as text.
@@ -207,9 +273,8 @@ fn each_region_is_read_where_it_is() {
     assert_eq!(account.bundle(Some("eu-west-1")), json!({ "SHARED": "same", "WHERE": "eu-west-1 in eu-west-1" }));
     assert_eq!(account.bundle(Some("sfo3"))["WHERE"], "sfo3 in us-east-1");
     // Where it is said, it is there and nowhere else.
-    let said = account
+    account
         .ends(&[&import[..], &["--aws-region", "us-east-1", "--regions", "eu-west-1,sfo3", "--overwrite"]].concat(), 0);
-    assert!(said.text().contains("us-east-1"), "{said}");
     assert_eq!(account.bundle(Some("eu-west-1"))["WHERE"], "eu-west-1 in us-east-1");
     assert_eq!(account.bundle(Some("ap-southeast-2"))["WHERE"], "ap-southeast-2 in ap-southeast-2");
     let missing =

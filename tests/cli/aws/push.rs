@@ -76,7 +76,17 @@ fn what_only_aws_has_stays_until_it_is_to_go() {
     assert!(done.text().contains("THEIRS") && done.text().contains("--prune"), "{done}");
     let now = json!({ "PORT": 3306, "THEIRS": { "a": [1, null] }, "SAME": "y", "NEW": "1" });
     assert_eq!(object(aws.text("app/env")), now, "what is unchanged is written as it was");
-    account.ends(&[&push[..], &["--prune"]].concat(), 0);
+    assert!(!done.text().contains("away THEIRS"), "{done}");
+    let plan = ["aws", "push", "--secret-id", "app/env", "--prune", "--dry-run"];
+    let said = account.ends(&plan, 0);
+    assert!(said.text().contains("--prune takes away THEIRS from app/env in us-east-1"), "{said}");
+    assert!(!said.text().contains("stays"), "{said}");
+    let said = account.ends(&[&plan[..], &["--format", "json"]].concat(), 0).json();
+    assert_eq!(said["secrets"][0]["pruned"], json!(["THEIRS"]));
+    assert_eq!(object(aws.text("app/env")), now, "a plan takes nothing away");
+    let done = account.ends(&[&push[..], &["--prune"]].concat(), 0);
+    assert!(done.text().contains("--prune took away THEIRS from app/env in us-east-1"), "{done}");
+    assert!(!done.text().contains("stays"), "{done}");
     assert_eq!(object(aws.text("app/env")), json!({ "PORT": 3306, "SAME": "y", "NEW": "1" }));
 
     // The same with a secret an entry.
@@ -88,7 +98,8 @@ fn what_only_aws_has_stays_until_it_is_to_go() {
     assert_eq!(aws.text("app/each/OLD").as_deref(), Some("x"));
     assert_eq!(aws.text("app/each/PORT").as_deref(), Some("3306"));
     account.proxy.forget();
-    account.ends(&[&each[..], &["--prune"]].concat(), 0);
+    let done = account.ends(&[&each[..], &["--prune"]].concat(), 0);
+    assert!(done.text().contains("--prune took away app/each/OLD in us-east-1"), "{done}");
     assert_eq!(account.proxy.calls("DeleteSecret"), 1);
     assert_eq!(aws.text("app/each/OLD"), None);
     assert_eq!(aws.text("app/each/deeper/OLD").as_deref(), Some("x"), "it was never meant");
@@ -99,6 +110,30 @@ fn what_only_aws_has_stays_until_it_is_to_go() {
     let refused = account.ends(&["aws", "push", "--secret-id", "app/lines", "--yes"], 7);
     assert!(refused.stderr.contains("app/lines") && refused.stderr.contains("JSON"), "{refused}");
     assert_eq!(aws.text("app/lines").as_deref(), Some("A=1\nB=2\n"));
+}
+
+#[test]
+fn what_only_aws_has_is_seen_in_a_regions_place_also_where_no_name_has_the_region() {
+    let test = "what_only_aws_has_is_seen_in_a_regions_place_also_where_no_name_has_the_region";
+    let Some(account) = Account::start(test) else { return };
+    account.declare("eu-west-1,us-east-1");
+    let (aws, other) = (account.moto.client("eu-west-1"), account.moto.client("us-east-1"));
+    account.cli(&["set", "A"]).stdin("1").ok();
+    aws.create("app/each2/FOREIGN", "x");
+    other.create("app/each2/FOREIGN", "x");
+    let push = ["aws", "push", "--secret-id", "app/each2/{name}", "--each", "--region", "eu-west-1"];
+    account.ends(&[&push[..], &["--yes"]].concat(), 0);
+    let plan = account.ends(&[&push[..], &["--prune", "--dry-run", "--format", "json"]].concat(), 0).json();
+    let gone = plan["secrets"].as_array().expect("secrets").iter().find(|one| one["action"] == "delete");
+    let gone = gone.unwrap_or_else(|| panic!("it is to be deleted: {plan}"));
+    assert_eq!(
+        (&gone["secret"], &gone["region"], &gone["pruned"]),
+        (&json!("app/each2/FOREIGN"), &json!("eu-west-1"), &json!(["FOREIGN"]))
+    );
+    account.ends(&[&push[..], &["--prune", "--yes"]].concat(), 0);
+    assert_eq!(aws.text("app/each2/FOREIGN"), None);
+    assert_eq!(aws.text("app/each2/A").as_deref(), Some("1"));
+    assert_eq!(other.text("app/each2/FOREIGN").as_deref(), Some("x"), "another region's is not touched");
 }
 
 #[test]

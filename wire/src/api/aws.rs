@@ -46,13 +46,13 @@ pub struct AwsImport {
     /// Keys that are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<String>,
-    /// These are secrets, whatever they look like.
+    /// These are secrets, also where the store has them as plain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secret: Vec<EntryName>,
-    /// These are no secrets, whatever they look like.
+    /// These are no secrets. Everything else is one that the store does not have as plain already.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plain: Vec<EntryName>,
-    /// Everything is a secret that `plain` does not name.
+    /// Everything is a secret that `plain` does not name, also what the store has as plain.
     #[serde(default)]
     pub all_secret: bool,
     /// For which services.
@@ -134,7 +134,7 @@ pub struct AwsEntry {
     /// `variable` or `file`.
     pub kind: String,
     pub secret: bool,
-    /// Why it is taken for a secret, or for none.
+    /// Why it is a secret, or none.
     pub why: String,
     /// The secret it came from; of several regions, how many.
     pub from: String,
@@ -223,9 +223,12 @@ pub struct AwsWrite {
     /// Those that have another value there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
-    /// Those that AWS has and the store does not: taken away with `prune`, otherwise kept.
+    /// Those that AWS has and the store does not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub foreign: Vec<String>,
+    /// Those of them that are taken away, with `prune`; the others stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pruned: Vec<String>,
     /// Regions of AWS that it is replicated to with this push.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<String>,

@@ -29,7 +29,8 @@ enum As {
 #[command(after_help = "\
 The server reads AWS, with its own credentials, and only what its configuration allows (docs/AWS.md). The plan is shown first;
 it is carried out as a whole or not at all. A secret that holds a JSON object or lines NAME=value becomes a variable for each;
-one that is a single value needs --name; a binary one becomes a file.
+one that is a single value needs --name; a binary one becomes a file. All of it is secret but what --plain names, and what the
+store has as plain already.
 
 Examples:
   chandlery aws import --secret-id chuspace-app/prod-env/eu-west-1 --region eu-west-1 --dry-run
@@ -65,13 +66,13 @@ pub(crate) struct Args {
     /// Leave these keys out.
     #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
     skip: Vec<String>,
-    /// These are secrets, whatever they look like.
+    /// These are secrets, also where the store has them as plain.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     secret: Vec<EntryName>,
-    /// These are no secrets, whatever they look like.
+    /// These are no secrets: their values are shown in plans and lists.
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     plain: Vec<EntryName>,
-    /// Everything is a secret that --plain does not name.
+    /// Everything is a secret that --plain does not name, also what the store has as plain.
     #[arg(long)]
     all_secret: bool,
     /// Which services get them; as it is already, and all for a new one, where nothing is said.

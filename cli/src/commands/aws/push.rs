@@ -181,8 +181,23 @@ fn table(pushed: &AwsPushed) -> String {
     }
     let mut text = table.for_stderr_or_stdout();
     pushed.notes.iter().for_each(|note| text.push_str(&format!("note: {note}\n")));
-    if pushed.secrets.iter().any(|one| !one.foreign.is_empty() && one.action != AwsAction::Delete) {
+    for one in pushed.secrets.iter().filter(|one| !one.pruned.is_empty() && one.failed.is_none()) {
+        text.push_str(&format!("note: {}\n", pruning(one)));
+    }
+    if pushed.secrets.iter().any(|one| !one.foreign.is_empty() && one.pruned.is_empty()) {
         text.push_str("note: what only AWS has stays there; --prune takes it away\n");
     }
     text
+}
+
+/// What --prune takes away, by name: a whole secret, or keys of one.
+fn pruning(one: &AwsWrite) -> String {
+    let AwsWrite { secret, aws_region, pruned, .. } = one;
+    let takes = if one.done { "took" } else { "takes" };
+    match one.action {
+        AwsAction::Delete => {
+            format!("--prune {takes} away {secret} in {aws_region}; AWS can restore it for thirty days")
+        }
+        _ => format!("--prune {takes} away {} from {secret} in {aws_region}", pruned.join(", ")),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -23,7 +23,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::OnceCell;
 
-use super::error::{Failing, Subject};
+use super::error::{Endpoint, Failing, Subject};
 use super::{Access, AwsError, AwsRegion};
 
 /// How long the whole of one operation may take while somebody waits for a reply.
@@ -52,6 +52,8 @@ struct Inner {
     shared: OnceCell<SdkConfig>,
     clients: Mutex<HashMap<(AwsRegion, Pace), Client>>,
     own_region: OnceCell<Option<AwsRegion>>,
+    /// For what is told of a failure; empty where it is AWS's own.
+    endpoint: OnceLock<Endpoint>,
 }
 
 impl fmt::Debug for Aws {
@@ -64,7 +66,7 @@ impl Aws {
     #[must_use]
     pub fn new(access: Access) -> Self {
         let (shared, clients, own_region) = (OnceCell::new(), Mutex::default(), OnceCell::new());
-        Self(Arc::new(Inner { access, shared, clients, own_region }))
+        Self(Arc::new(Inner { access, shared, clients, own_region, endpoint: OnceLock::new() }))
     }
 
     #[must_use]
@@ -90,6 +92,9 @@ impl Aws {
         let shared = self.0.shared.get_or_try_init(|| shared(subject)).await?;
         let endpoint = endpoint(shared.service_config()).map_err(|why| subject.fails(Failing::Misconfigured(why)))?;
         let mut config = aws_sdk_secretsmanager::config::Builder::from(shared);
+        if let Some(endpoint) = &endpoint {
+            self.0.endpoint.get_or_init(|| Endpoint::of(endpoint));
+        }
         config.set_endpoint_url(endpoint);
         let config = config
             .region(Region::new(subject.region.as_str().to_owned()))
@@ -99,6 +104,11 @@ impl Aws {
             .build();
         let client = Client::from_conf(config);
         Ok(self.lock().entry(key).or_insert(client).clone())
+    }
+
+    /// Where AWS is asked, once that is known.
+    pub(super) fn endpoint(&self) -> &OnceLock<Endpoint> {
+        &self.0.endpoint
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(AwsRegion, Pace), Client>> {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::OnceLock;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
@@ -76,6 +77,8 @@ pub struct AwsError {
     secret: Option<String>,
     /// AWS's own sentence.
     said: Option<String>,
+    /// Where AWS is asked, if elsewhere than at its own address.
+    endpoint: Option<Endpoint>,
 }
 
 /// What an operation is about.
@@ -84,16 +87,33 @@ pub(super) struct Subject<'a> {
     pub(super) operation: Operation,
     pub(super) region: &'a AwsRegion,
     pub(super) secret: Option<&'a str>,
+    /// Known once there is a client.
+    pub(super) endpoint: Option<&'a OnceLock<Endpoint>>,
+}
+
+/// Another endpoint than AWS's own, as it may be shown: its host and port, and no user of it. Nothing, where an `@` makes it
+/// unclear which of it is the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Endpoint(Option<String>);
+
+impl Endpoint {
+    pub(super) fn of(address: &str) -> Self {
+        let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        Self((!path.contains('@') && !host.is_empty()).then(|| one_line(host)))
+    }
 }
 
 impl<'a> Subject<'a> {
     pub(super) fn of(operation: Operation, region: &'a AwsRegion, secret: &'a SecretId) -> Self {
-        Self { operation, region, secret: Some(secret.as_str()) }
+        Self { operation, region, secret: Some(secret.as_str()), endpoint: None }
     }
 
     pub(super) fn fails(&self, failing: Failing) -> AwsError {
         let (operation, region) = (self.operation, self.region.clone());
-        AwsError { failing, operation, region, secret: self.secret.map(str::to_owned), said: None }
+        let endpoint = self.endpoint.and_then(OnceLock::get).cloned();
+        AwsError { failing, operation, region, secret: self.secret.map(str::to_owned), said: None, endpoint }
     }
 
     /// By AWS's code, with its sentence.
@@ -253,7 +273,7 @@ impl AwsError {
             Failing::NoCredentials(why) if why.is_empty() => "give the server a role of the instance or task, or \
                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE with a readable ~/.aws, and start it again"
                 .to_owned(),
-            Failing::NoCredentials(_) => "look at the role or the keys that the server has, and at this host's clock; \
+            Failing::NoCredentials(_) => "look at the role or the keys that the server has, and at its host's clock; \
                 with new ones in its own variables it has to be started again"
                 .to_owned(),
             Failing::NotFound => {
@@ -263,9 +283,7 @@ impl AwsError {
             Failing::Deleted => "restore it with aws secretsmanager restore-secret, or leave it out".to_owned(),
             Failing::Exists => "try again: somebody made it just now".to_owned(),
             Failing::Throttled => "wait a minute, and try again".to_owned(),
-            Failing::TimedOut | Failing::Unreachable(_) => format!(
-                "look whether this host reaches secretsmanager.{region}.amazonaws.com, or what AWS_ENDPOINT_URL_SECRETS_MANAGER says"
-            ),
+            Failing::TimedOut | Failing::Unreachable(_) => self.way(),
             Failing::Invalid => "look at the names, and at what AWS allows".to_owned(),
             Failing::Limit => "AWS allows no more of this; ask for a higher quota, or use fewer secrets".to_owned(),
             Failing::Key => {
@@ -273,6 +291,25 @@ impl AwsError {
             }
             Failing::Misconfigured(_) => "correct it, and try again".to_owned(),
             Failing::Broken(_) => "try again; if it stays, look at AWS's health page".to_owned(),
+        }
+    }
+}
+
+impl AwsError {
+    /// What to look at where nothing comes back. Who reads it may be on another machine than the server.
+    fn way(&self) -> String {
+        const NAMED: &str = "AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL or the profile's endpoint_url";
+        let region = &self.region;
+        match &self.endpoint {
+            Some(Endpoint(Some(host))) => format!("look whether the server's host reaches {host}, which {NAMED} names"),
+            Some(Endpoint(None)) => format!("look whether the server's host reaches what {NAMED} names"),
+            None => {
+                let china = if region.as_str().starts_with("cn-") { ".cn" } else { "" };
+                format!(
+                    "look whether the server's host reaches secretsmanager.{region}.amazonaws.com{china}; \
+                    AWS_ENDPOINT_URL_SECRETS_MANAGER names another endpoint"
+                )
+            }
         }
     }
 }
@@ -340,6 +377,29 @@ mod tests {
         assert!(refused.hint().contains("allow secretsmanager:GetSecretValue"));
         let key = error(Operation::GetSecretValue, "AccessDeniedException", "Access to KMS is not allowed");
         assert!(key.to_string().contains("kms:Decrypt") && key.hint().contains("kms:Decrypt"));
+    }
+
+    #[test]
+    fn who_is_to_look_at_the_way_is_told_from_where_and_to_where_and_no_password() {
+        let (region, secret) = ("eu-west-1".parse().unwrap(), "app/env".parse().unwrap());
+        let subject = Subject::of(Operation::GetSecretValue, &region, &secret);
+        let hint = subject.fails(Failing::TimedOut).hint();
+        assert!(hint.contains("the server's host reaches secretsmanager.eu-west-1.amazonaws.com;"), "{hint}");
+        for (address, shown) in [
+            ("https://vpce-0.example:8443/path?a", "reaches vpce-0.example:8443, which"),
+            ("http://user:s3cr@et@vpce-0.example", "reaches vpce-0.example, which"),
+            ("http://[::1]:5000", "reaches [::1]:5000, which"),
+            ("http://user:s3cr/et@vpce-0.example", "reaches what AWS_ENDPOINT_URL"),
+        ] {
+            let endpoint = OnceLock::from(Endpoint::of(address));
+            let subject = Subject { endpoint: Some(&endpoint), ..subject };
+            for failing in [Failing::TimedOut, Failing::Unreachable("refused".to_owned())] {
+                let error = subject.fails(failing);
+                let hint = error.hint();
+                assert!(hint.contains(shown) && !hint.contains("amazonaws"), "{address}: {hint}");
+                assert!(!format!("{hint} {error} {error:?}").contains("s3cr"), "{address}: {hint}");
+            }
+        }
     }
 
     #[test]

@@ -8,13 +8,23 @@ use serde_json::value::RawValue;
 #[derive(Debug)]
 pub(super) struct Pair {
     pub(super) key: String,
-    pub(super) value: Value,
+    /// Or why it has none that an entry can have; whoever leaves the key out does not mind.
+    pub(super) value: Result<Value, Unfit>,
+}
+
+/// Why a key has no value that an entry can have.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    Value(&'static str),
+    /// A line of one word, which may be a value: it is not quoted.
+    Line(usize),
 }
 
 /// What is in it. A fault quotes no value.
 #[derive(Debug)]
 pub(super) enum Content {
-    Pairs(AwsForm, Vec<Pair>),
+    /// Beside the pairs, what could not be read: it may hide keys.
+    Pairs(AwsForm, Vec<Pair>, Vec<String>),
     One,
 }
 
@@ -25,18 +35,23 @@ pub(super) fn read(value: &Value, form: Option<AwsForm>) -> Result<Content, Vec<
     };
     match form {
         Some(AwsForm::Plain) => Ok(Content::One),
-        Some(AwsForm::Json) => json(text).map(|pairs| Content::Pairs(AwsForm::Json, pairs)),
-        Some(AwsForm::Dotenv) => lines(text).map(|pairs| Content::Pairs(AwsForm::Dotenv, pairs)),
+        Some(AwsForm::Json) => json(text),
+        Some(AwsForm::Dotenv) => {
+            let (pairs, faults) = lines(text);
+            Ok(Content::Pairs(AwsForm::Dotenv, pairs, faults))
+        }
         None if text.trim_start().starts_with('{') => match json(text) {
             Err(faults) if !is_json(text) => {
                 let one =
                     "it begins like JSON and is none; say --as dotenv or --as plain if it is to be taken as it is";
                 Err(faults.into_iter().take(1).map(|fault| format!("{fault}: {one}")).collect())
             }
-            read => read.map(|pairs| Content::Pairs(AwsForm::Json, pairs)),
+            read => read,
         },
         None => Ok(match lines(text) {
-            Ok(pairs) if looks_like_lines(text, &pairs) => Content::Pairs(AwsForm::Dotenv, pairs),
+            (pairs, faults) if faults.is_empty() && looks_like_lines(text, &pairs) => {
+                Content::Pairs(AwsForm::Dotenv, pairs, faults)
+            }
             _ => Content::One,
         }),
     }
@@ -47,22 +62,21 @@ fn looks_like_lines(text: &str, pairs: &[Pair]) -> bool {
     let upper = |key: &str| key.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
     match pairs {
         [] => false,
-        [pair] => upper(&pair.key) && !pair.value.is_empty() && text.trim_end_matches('=').contains('='),
+        pairs if pairs.iter().any(|pair| pair.value.is_err()) => false,
+        [pair] => {
+            let empty = pair.value.as_ref().is_ok_and(Value::is_empty);
+            upper(&pair.key) && !empty && text.trim_end_matches('=').contains('=')
+        }
         _ => true,
     }
 }
 
-fn lines(text: &str) -> Result<Vec<Pair>, Vec<String>> {
+/// The assignments, and which lines are none.
+fn lines(text: &str) -> (Vec<Pair>, Vec<String>) {
     let (read, faults) = dotenv::assignments(text);
-    let mut faults: Vec<String> = faults.iter().map(|fault| format!("line {}: {}", fault.line, fault.what)).collect();
-    let mut pairs = Vec::new();
-    for one in read {
-        match one.value {
-            Some(value) => pairs.push(Pair { key: one.name, value }),
-            None => faults.push(format!("line {}: is no assignment: NAME=value is expected", one.line)),
-        }
-    }
-    if faults.is_empty() { Ok(pairs) } else { Err(faults) }
+    let faults = faults.iter().map(|fault| format!("line {}: {}", fault.line, fault.what)).collect();
+    let pair = |one: dotenv::Assignment| Pair { key: one.name, value: one.value.ok_or(Unfit::Line(one.line)) };
+    (read.into_iter().map(pair).collect(), faults)
 }
 
 fn is_json(text: &str) -> bool {
@@ -70,7 +84,7 @@ fn is_json(text: &str) -> bool {
 }
 
 /// Strings by what they say; numbers, `true` and `false` as they are written.
-fn json(text: &str) -> Result<Vec<Pair>, Vec<String>> {
+fn json(text: &str) -> Result<Content, Vec<String>> {
     // The parser's own sentence may quote what it found.
     let Pairs(raw) = serde_json::from_str::<Pairs<&RawValue>>(text).map_err(|error| match error.is_data() {
         true => vec!["it is not a JSON object of names and values".to_owned()],
@@ -78,8 +92,7 @@ fn json(text: &str) -> Result<Vec<Pair>, Vec<String>> {
             vec![format!("it is not JSON: something is wrong on line {}, column {}", error.line(), error.column())]
         }
     })?;
-    let (mut pairs, mut faults) = (Vec::new(), Vec::new());
-    for (key, raw) in raw {
+    let pair = |(key, raw): (String, &RawValue)| {
         let literal = raw.get();
         let value = match literal.as_bytes().first() {
             Some(b'"') => match serde_json::from_str::<String>(literal) {
@@ -90,12 +103,9 @@ fn json(text: &str) -> Result<Vec<Pair>, Vec<String>> {
             Some(b'n') => Err("is null; leave it out, or give it a value at AWS"),
             _ => Ok(Value::new(literal.as_bytes())),
         };
-        match value {
-            Ok(value) => pairs.push(Pair { key, value }),
-            Err(why) => faults.push(format!("{} {why}", quoted(&key))),
-        }
-    }
-    if faults.is_empty() { Ok(pairs) } else { Err(faults) }
+        Pair { key, value: value.map_err(Unfit::Value) }
+    };
+    Ok(Content::Pairs(AwsForm::Json, raw.into_iter().map(pair).collect(), Vec::new()))
 }
 
 /// A value of a JSON object: what it says, and how it is written.
@@ -135,10 +145,11 @@ mod tests {
     fn look(text: &str) -> (&'static str, Vec<(String, String)>) {
         match read(&Value::new(text), None).unwrap() {
             Content::One => ("one", Vec::new()),
-            Content::Pairs(form, pairs) => {
+            Content::Pairs(form, pairs, faults) => {
+                assert!(faults.is_empty(), "{faults:?}");
                 let text = |value: &Value| String::from_utf8(value.expose_secret().to_vec()).unwrap();
                 let word = if form == AwsForm::Json { "json" } else { "dotenv" };
-                (word, pairs.iter().map(|pair| (pair.key.clone(), text(&pair.value))).collect())
+                (word, pairs.iter().map(|pair| (pair.key.clone(), text(pair.value.as_ref().unwrap()))).collect())
             }
         }
     }
@@ -172,17 +183,22 @@ mod tests {
     #[test]
     fn faults_name_the_key_and_no_value() {
         for text in [r#"{"A": {"s3cret": 1}}"#, r#"{"A": ["s3cret"]}"#, r#"{"A": null}"#] {
-            let faults = read(&Value::new(text), None).unwrap_err();
-            assert!(
-                faults.len() == 1 && faults[0].starts_with("\"A\" ") && !faults[0].contains("s3cret"),
-                "{faults:?}"
-            );
+            let Ok(Content::Pairs(AwsForm::Json, pairs, faults)) = read(&Value::new(text), None) else {
+                panic!("{text}")
+            };
+            let why = format!("{:?}", pairs[0].value.as_ref().unwrap_err());
+            assert!(pairs.len() == 1 && faults.is_empty() && pairs[0].key == "A" && !why.contains("s3cret"), "{why}");
         }
         for text in ["{\"A\": s3cret", "{s3cret}", "{\"A\": \"s3cret\"} s3cret"] {
             let faults = read(&Value::new(text), None).unwrap_err();
             assert!(!format!("{faults:?}").contains("s3cret"), "{faults:?}");
         }
-        assert!(read(&Value::new("hunter2"), Some(AwsForm::Dotenv)).is_err());
+        for text in ["hunter2", "two words\nA=1"] {
+            let Ok(Content::Pairs(_, pairs, faults)) = read(&Value::new(text), Some(AwsForm::Dotenv)) else {
+                panic!("{text}")
+            };
+            assert!(pairs.iter().any(|pair| pair.value.is_err()) || !faults.is_empty(), "{text}");
+        }
         assert!(read(&Value::new([0xff]), None).is_err());
     }
 }

@@ -11,7 +11,7 @@ use chandlery_wire::{
     Code, Delivery, EntryName, EnvironmentName, Fault, FileAttributes, Layer, RegionName, StackName, Value,
 };
 
-use super::content::{self, Content, Pair, quoted};
+use super::content::{self, Content, Pair, Unfit, quoted};
 use super::import::{Haul, Item};
 use super::standing::{Secrecy, Standing};
 use crate::access::Caller;
@@ -23,6 +23,8 @@ use crate::vault::{Error, Vault};
 
 pub(super) const KEPT: &str = "the store has another value and keeps it; --overwrite takes AWS's";
 
+const ONE: &str = "is one value: say --name NAME, or --as json or --as dotenv if it is more";
+
 /// The entries of a haul.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -31,12 +33,52 @@ pub(super) struct Taken {
     forms: Vec<(Option<AwsForm>, u64)>,
 }
 
+/// What is found wrong while secrets are taken apart, and what of the request they had.
+#[derive(Default)]
+struct Seen {
+    faults: Vec<Fault>,
+    /// Keys that were left out or got another name.
+    keys: BTreeSet<String>,
+    names: BTreeSet<EntryName>,
+    /// Some of it could not be read: what is missing may be there.
+    in_part: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct One {
     pub(super) value: Value,
     /// It cannot be a variable, or is none.
     pub(super) file: bool,
     pub(super) from: String,
+}
+
+impl Seen {
+    fn fault(&mut self, item: &Item, detail: String) {
+        self.faults.push(Fault { name: format!("{} in {}", item.secret, item.aws_region), detail });
+    }
+
+    fn unread(&mut self, item: &Item, whys: Vec<String>) {
+        self.in_part = true;
+        whys.into_iter().for_each(|why| self.fault(item, why));
+    }
+
+    /// The entry's name for a key; none where it is to be left out, or has none.
+    fn name(&mut self, haul: &Haul, item: &Item, key: &str) -> Option<EntryName> {
+        if haul.ask.skip.iter().any(|skip| skip == key) {
+            self.keys.insert(key.to_owned());
+            return None;
+        }
+        let name = match haul.ask.rename.get(key) {
+            Some(name) => {
+                self.keys.insert(key.to_owned());
+                Ok(name.clone())
+            }
+            None => EntryName::parse(key),
+        };
+        let name = name.map_err(|error| self.fault(item, format!("{}: {error}", quoted(key)))).ok()?;
+        self.names.insert(name.clone());
+        Some(name)
+    }
 }
 
 /// What is told beside the changes.
@@ -53,19 +95,18 @@ impl Taken {
     /// Takes the secrets apart. All faults at once; none quotes a value.
     pub(super) fn of(haul: &Haul) -> Result<Self, Error> {
         let mut taken = Self { copies: BTreeMap::new(), forms: Vec::new() };
-        let mut faults = Vec::new();
-        let mut used = BTreeSet::new();
+        let mut seen = Seen::default();
         for item in &haul.items {
             let before = taken.count();
-            let form = taken.take(haul, item, &mut used, &mut faults);
+            let form = taken.take(haul, item, &mut seen);
             taken.forms.push((form, (taken.count() - before) as u64));
         }
-        let names: BTreeSet<&EntryName> = taken.copies.values().flat_map(BTreeMap::keys).collect();
-        let absent = haul.ask.plain.iter().chain(&haul.ask.secret).filter(|name| !names.contains(name));
+        let Seen { mut faults, keys: used, names, in_part } = seen;
+        let absent = haul.ask.plain.iter().chain(&haul.ask.secret).filter(|name| !names.contains(*name));
         let absent = absent.map(|name| (name.to_string(), "is picked out, and AWS does not have it".to_owned()));
         let keys = haul.ask.rename.keys().chain(&haul.ask.skip).filter(|key| !used.contains(*key));
         let keys = keys.map(|key| (quoted(key), "is to be renamed or left out, and AWS does not have it".to_owned()));
-        faults.extend(absent.chain(keys).map(|(name, detail)| Fault { name, detail }));
+        faults.extend(absent.chain(keys).filter(|_| !in_part).map(|(name, detail)| Fault { name, detail }));
         match faults.is_empty() {
             true => Ok(taken),
             false => Err(Error::new(Code::Invalid, "what AWS has cannot be taken as it is; nothing was imported")
@@ -78,78 +119,64 @@ impl Taken {
         self.copies.values().map(BTreeMap::len).sum()
     }
 
-    fn take(
-        &mut self,
-        haul: &Haul,
-        item: &Item,
-        used: &mut BTreeSet<String>,
-        faults: &mut Vec<Fault>,
-    ) -> Option<AwsForm> {
+    fn take(&mut self, haul: &Haul, item: &Item, seen: &mut Seen) -> Option<AwsForm> {
         let ask = &haul.ask;
         // A region whose secret is empty is one that has nothing, and not one that was not read.
         self.copies.entry(item.region.clone()).or_default();
-        let place = format!("{} in {}", item.secret, item.aws_region);
-        let mut fault = |detail: String| faults.push(Fault { name: place.clone(), detail });
         let one = item.name.is_some() || ask.name.is_some();
         if item.binary || one {
             let own = item.secret.rsplit('/').next().unwrap_or_default();
             let name = item.name.as_deref().or(ask.name.as_ref().map(EntryName::as_str)).unwrap_or(own);
-            match self.name(haul, name, used) {
-                Ok(Some(name)) => {
-                    let file = item.binary || name.as_variable().is_none() || item.value.expose_secret().contains(&0);
-                    self.put(item, name, item.value.clone(), file).unwrap_or_else(&mut fault);
-                }
-                Ok(None) => {}
-                Err(why) => fault(why),
+            if let Some(name) = seen.name(haul, item, name) {
+                let file = item.binary || name.as_variable().is_none() || item.value.expose_secret().contains(&0);
+                self.put(item, name, item.value.clone(), file).unwrap_or_else(|why| seen.fault(item, why));
             }
             return (!item.binary).then_some(AwsForm::Plain);
         }
         match content::read(&item.value, ask.form) {
             Err(whys) => {
-                whys.into_iter().for_each(&mut fault);
+                seen.unread(item, whys);
                 ask.form
             }
             Ok(Content::One) => {
-                fault("is one value: say --name NAME, or --as json or --as dotenv if it is more".to_owned());
+                seen.unread(item, vec![ONE.to_owned()]);
                 Some(AwsForm::Plain)
             }
-            Ok(Content::Pairs(form, pairs)) => {
-                for Pair { key, value, .. } in pairs {
-                    let name = match self.name(haul, &key, used) {
-                        Ok(Some(name)) => name,
-                        Ok(None) => continue,
-                        Err(why) => {
-                            fault(why);
-                            continue;
-                        }
-                    };
-                    if name.as_variable().is_none() {
-                        fault(format!(
-                            "{} is no name of a variable: those have letters, digits and underscores",
-                            quoted(&key)
-                        ));
-                    } else if value.expose_secret().contains(&0) {
-                        fault(format!("{name} holds a NUL byte, which no variable can"));
-                    } else {
-                        self.put(item, name, value, false).unwrap_or_else(&mut fault);
-                    }
+            Ok(Content::Pairs(form, pairs, whys)) => {
+                for pair in pairs {
+                    self.pair(haul, item, pair, seen);
+                }
+                if !whys.is_empty() {
+                    seen.unread(item, whys);
                 }
                 Some(form)
             }
         }
     }
 
-    /// The entry's name for a key; none where it is to be left out.
-    fn name(&self, haul: &Haul, key: &str, used: &mut BTreeSet<String>) -> Result<Option<EntryName>, String> {
-        if haul.ask.skip.iter().any(|skip| skip == key) {
-            used.insert(key.to_owned());
-            return Ok(None);
+    /// One key of several. Whether it is wanted comes before whether it can be had.
+    fn pair(&mut self, haul: &Haul, item: &Item, Pair { key, value }: Pair, seen: &mut Seen) {
+        let skipped = haul.ask.skip.contains(&key);
+        if let Err(Unfit::Line(line)) = value
+            && !skipped
+        {
+            return seen.unread(item, vec![format!("line {line}: is no assignment: NAME=value is expected")]);
         }
-        if let Some(name) = haul.ask.rename.get(key) {
-            used.insert(key.to_owned());
-            return Ok(Some(name.clone()));
+        let name = seen.name(haul, item, &key);
+        if let Err(Unfit::Value(why)) = value
+            && !skipped
+        {
+            return seen.fault(item, format!("{} {why}", quoted(&key)));
         }
-        EntryName::parse(key).map(Some).map_err(|error| format!("{}: {error}", quoted(key)))
+        let (Some(name), Ok(value)) = (name, value) else { return };
+        if name.as_variable().is_none() {
+            let what = "is no name of a variable: those have letters, digits and underscores";
+            seen.fault(item, format!("{} {what}", quoted(&key)));
+        } else if value.expose_secret().contains(&0) {
+            seen.fault(item, format!("{name} holds a NUL byte, which no variable can"));
+        } else {
+            self.put(item, name, value, false).unwrap_or_else(|why| seen.fault(item, why));
+        }
     }
 
     fn put(&mut self, item: &Item, name: EntryName, value: Value, file: bool) -> Result<(), String> {
@@ -211,7 +238,9 @@ impl Taken {
         let here = Standing::of(&records, row, layer.clone(), haul)?;
         let base = Standing::of(&records, row, Layer::Base, haul)?;
         for (name, one) in copy {
-            let secrecy = Secrecy::of(haul, &name, &[&one]);
+            let stands = here.is_plain(&name)?;
+            let secrecy =
+                Secrecy::of(haul, &name, stands.map_or_else(|| base.is_plain(&name), |plain| Ok(Some(plain)))?);
             let result = here.compare(&records, &name, &one.value)?;
             let known = result != AwsResult::New || base.has(&name);
             let result = if result == AwsResult::Kept && haul.ask.overwrite { AwsResult::Overwritten } else { result };
@@ -225,13 +254,12 @@ impl Taken {
                 _ => {}
             }
             let deliver = one.file.then(|| Delivery::File(FileAttributes::default())).filter(|_| !known);
-            let secret = secrecy.wish(known);
             let set = WriteEntry {
                 value: one.value,
                 template: false,
                 reference: false,
                 unchecked: false,
-                secret,
+                secret: Some(secrecy.secret),
                 deliver,
                 grant: haul.ask.grant.clone(),
                 expect_version: None,

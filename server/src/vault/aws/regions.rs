@@ -10,7 +10,6 @@ use super::plan::{KEPT, Made, One, Taken, Told, entry};
 use super::standing::{Secrecy, Standing};
 use crate::store::{EnvironmentRow, Row};
 use crate::vault::Error;
-use crate::vault::attributes::Attributes;
 use crate::vault::changes::{Plan, Step};
 use crate::vault::draft::Writing;
 use crate::vault::factoring::Copies;
@@ -24,7 +23,8 @@ type Ones = Vec<(RegionName, One)>;
 struct Verdicts {
     copies: BTreeMap<RegionName, Vec<CopiedEntry>>,
     entries: Vec<AwsEntry>,
-    plain: Vec<EntryName>,
+    /// Those that are to be written, and whether each is a secret, in all layers alike.
+    secret: BTreeMap<EntryName, bool>,
     skipped: Vec<SkippedEntry>,
     faults: Vec<Fault>,
     /// Of these at least one region keeps its own value, so that there is nothing to share.
@@ -60,15 +60,22 @@ impl Taken {
         for (name, ones) in names {
             ground.judge(name, ones, &mut verdicts)?;
         }
-        let Verdicts { copies, entries, plain, mut skipped, faults, settled, mut steps } = verdicts;
+        let Verdicts { copies, entries, secret, mut skipped, faults, settled, mut steps } = verdicts;
         if !faults.is_empty() {
             return Err(Error::new(Code::Invalid, "some of it cannot be shared between regions; nothing was imported")
                 .hint("leave it out with --skip, and import it by itself")
                 .faults(faults));
         }
         let copies = copies.into_iter().map(|(region, entries)| RegionCopy { region, entries }).collect();
+        let plain = secret.iter().filter(|(_, secret)| !**secret).map(|(name, _)| name.clone()).collect();
         let copies = Copies::new(copies, plain, haul.ask.grant.clone(), haul.ask.exact)?.settled(settled);
         let mut plan = copies.plan(writing, row)?;
+        // What one layer has as plain and another as a secret is one in all of them, as is what somebody says is.
+        for (_, step) in &mut plan.steps {
+            if let Step::Asked(Change::Set(set)) = step {
+                set.entry.secret = secret.get(&set.name).copied();
+            }
+        }
         plan.told.apart(steps.len() as u64);
         steps.extend(plan.steps);
         skipped.extend(plan.skipped);
@@ -84,8 +91,7 @@ impl Ground<'_> {
             verdicts.faults.push(Fault { name: name.to_string(), detail });
             return Ok(());
         }
-        let all: Vec<&One> = ones.iter().map(|(_, one)| one).collect();
-        let secrecy = Secrecy::of(self.haul, &name, &all);
+        let secrecy = Secrecy::of(self.haul, &name, self.is_plain(&name)?);
         let results = self.compare(&name, &ones)?;
         let result = self.result(&results);
         let from = match ones.as_slice() {
@@ -96,14 +102,22 @@ impl Ground<'_> {
         if result == AwsResult::Kept {
             return self.settle(&name, ones.into_iter().zip(results), &secrecy, verdicts);
         }
-        let known = self.base.has(&name) || self.overlays.values().any(|overlay| overlay.has(&name));
-        if secrecy.wish(known) == Some(false) {
-            verdicts.plain.push(name.clone());
-        }
+        verdicts.secret.insert(name.clone(), secrecy.secret);
         for (region, One { value, .. }) in ones {
             verdicts.copies.entry(region).or_default().push(CopiedEntry { name: name.clone(), value });
         }
         Ok(())
+    }
+
+    /// Whether all layers that have the name have it as plain; nothing where none has it.
+    fn is_plain(&self, name: &EntryName) -> Result<Option<bool>, Error> {
+        let mut plain = None;
+        for layer in std::iter::once(&self.base).chain(self.overlays.values()) {
+            if let Some(here) = layer.is_plain(name)? {
+                plain = Some(plain.unwrap_or(true) && here);
+            }
+        }
+        Ok(plain)
     }
 
     /// Where the store has another value it keeps it, and where it has none it takes AWS's. The base stays as it is: who keeps a
@@ -119,14 +133,6 @@ impl Ground<'_> {
         let known: Vec<&Row> =
             std::iter::once(&self.base).chain(self.overlays.values()).flat_map(|layer| layer.rows_of(name)).collect();
         let grants: BTreeSet<&Grant> = known.iter().map(|row| &row.grant).collect();
-        // As secret as it is, and for those that it is for, where the store has it.
-        let mut secret = secrecy.secret;
-        if !secrecy.said {
-            secret = false;
-            for row in &known {
-                secret |= Attributes::of(row)?.secret;
-            }
-        }
         for ((region, One { value, .. }), result) in ones {
             let layer = Layer::Overlay(region.clone());
             match result {
@@ -143,7 +149,7 @@ impl Ground<'_> {
                         template: false,
                         reference: false,
                         unchecked: false,
-                        secret: Some(secret),
+                        secret: Some(secrecy.secret),
                         deliver: None,
                         grant: grants.first().map(|grant| (*grant).clone()),
                         expect_version: None,

@@ -68,6 +68,7 @@ pub(super) async fn compare(
             added: Vec::new(),
             changed: Vec::new(),
             foreign: Vec::new(),
+            pruned: Vec::new(),
             replicas: Vec::new(),
             done: false,
             failed: None,
@@ -131,8 +132,9 @@ impl Sending {
                 }
                 None => {
                     self.told.foreign.push(key.clone());
-                    if !prune {
-                        append(&mut object, key, literal.json.expose_secret());
+                    match prune {
+                        true => self.told.pruned.push(key.clone()),
+                        false => append(&mut object, key, literal.json.expose_secret()),
                     }
                 }
             }
@@ -142,7 +144,7 @@ impl Sending {
             append(&mut object, key, text(key, value)?.as_slice());
         }
         object.push(b'}');
-        let gone = prune && !self.told.foreign.is_empty();
+        let gone = !self.told.pruned.is_empty();
         if secret.is_some() && (gone || !self.told.changed.is_empty() || !self.told.added.is_empty()) {
             self.told.action = AwsAction::Update;
         }
@@ -216,7 +218,8 @@ pub(super) async fn foreign(
         };
         for one in listed {
             let Some(found) = pattern.find(&one.name) else { continue };
-            let of_these = regions.contains(&found.region);
+            // A name without {region} is that of whatever region is kept there.
+            let of_these = !pattern.has_region() || regions.contains(&found.region);
             let ours = sendings.iter().any(|sending| sending.place == *place && sending.id.as_str() == one.name);
             let Ok(id) = one.name.parse::<SecretId>() else { continue };
             if !of_these || ours || aws.access().allow(Purpose::Write, asker, place, &id).is_err() {
@@ -225,10 +228,11 @@ pub(super) async fn foreign(
             let told = AwsWrite {
                 secret: one.name,
                 aws_region: place.to_string(),
-                region: found.region,
+                region: if pattern.has_region() { found.region } else { only(regions) },
                 action: if prune { AwsAction::Delete } else { AwsAction::Foreign },
                 added: Vec::new(),
                 changed: Vec::new(),
+                pruned: found.name.iter().filter(|_| prune).cloned().collect(),
                 foreign: found.name.into_iter().collect(),
                 replicas: Vec::new(),
                 done: false,
@@ -238,6 +242,11 @@ pub(super) async fn foreign(
         }
     }
     Ok(foreign)
+}
+
+/// The region, where there is one alone.
+fn only(regions: &[Option<RegionName>]) -> Option<RegionName> {
+    if let [region] = regions { region.clone() } else { None }
 }
 
 /// Writes one secret.

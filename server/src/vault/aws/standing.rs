@@ -1,10 +1,9 @@
 //! What the store has of an entry already, and whether a new one is a secret.
 
 use chandlery_wire::api::{AwsResult, State};
-use chandlery_wire::{EntryName, Layer, Value, guess};
+use chandlery_wire::{EntryName, Layer, Value};
 
 use super::import::Haul;
-use super::plan::One;
 use crate::store::{EnvironmentRow, LayerKey, Row};
 use crate::vault::Error;
 use crate::vault::attributes::Attributes;
@@ -19,33 +18,16 @@ pub(super) struct Secrecy {
 }
 
 impl Secrecy {
-    pub(super) fn of(haul: &Haul, name: &EntryName, ones: &[&One]) -> Self {
-        let said = |secret: bool| Self { secret, why: "as you say".to_owned(), said: true };
-        if haul.ask.secret.contains(name) {
-            return said(true);
-        }
-        if haul.ask.plain.contains(name) {
-            return said(false);
-        }
-        if haul.ask.all_secret {
-            return Self { secret: true, why: "all are".to_owned(), said: false };
-        }
-        let why = ones.iter().find_map(|one| match one.file {
-            true => Some("it is a file".to_owned()),
-            false => guess::why_secret(name.as_str(), one.value.expose_secret()),
-        });
-        match why {
-            Some(why) => Self { secret: true, why, said: false },
-            None => Self { secret: false, why: "does not look like one".to_owned(), said: false },
-        }
-    }
-
-    /// What is said to the store: a guess changes nothing of what is known already.
-    pub(super) fn wish(&self, known: bool) -> Option<bool> {
-        match (self.said, known) {
-            (true, _) => Some(self.secret),
-            (false, true) => None,
-            (false, false) => (!self.secret).then_some(false),
+    /// What is kept in Secrets Manager is a secret, whatever it looks like: a guess that is wrong would show it. Plain is what
+    /// somebody says is, and what the store has as plain.
+    pub(super) fn of(haul: &Haul, name: &EntryName, stands_plain: Option<bool>) -> Self {
+        let told = |secret: bool, why: &str, said: bool| Self { secret, why: why.to_owned(), said };
+        match stands_plain {
+            _ if haul.ask.secret.contains(name) => told(true, "as you say", true),
+            _ if haul.ask.plain.contains(name) => told(false, "as you say", true),
+            _ if haul.ask.all_secret => told(true, "all are", true),
+            Some(plain) => told(!plain, "as in the store", false),
+            None => told(true, "it is kept as one at AWS", false),
         }
     }
 }
@@ -77,6 +59,15 @@ impl Standing {
 
     pub(super) fn has(&self, name: &EntryName) -> bool {
         self.rows.iter().any(|row| row.name == *name && row.state == State::Live)
+    }
+
+    /// Whether all that is there of the entry is plain; nothing where nothing is.
+    pub(super) fn is_plain(&self, name: &EntryName) -> Result<Option<bool>, Error> {
+        let mut plain = None;
+        for row in self.rows.iter().filter(|row| row.name == *name && row.state == State::Live) {
+            plain = Some(plain.unwrap_or(true) && !Attributes::of(row)?.secret);
+        }
+        Ok(plain)
     }
 
     /// What AWS's value is beside the store's. A template or a reference is never the same: it is
