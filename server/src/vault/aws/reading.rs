@@ -118,6 +118,10 @@ impl Reading {
             let hint = "look at the name; --aws-region says where to look, and --regions which regions there are";
             return Err(Error::new(Code::NotFound, what).hint(hint));
         }
+        // One that is kept in another region of AWS would be missed in silence.
+        if pattern.has_region() && self.ask.regions.is_empty() && self.aws_region.is_none() {
+            notes.push(format!("these are looked for in {places}; --regions or --aws-region names others"));
+        }
         let mut meant = Vec::new();
         for (_, mut places) in found {
             meant.push(if places.len() == 1 { places.remove(0) } else { self.choose(aws, places).await? });
