@@ -66,4 +66,10 @@ fn a_mistyped_file_says_where_and_what() {
     assert!(said.contains("rails.yml:2:") && said.contains("a tab does not indent"), "{said}");
     let said = broken("services:\n  web:\n    image: x\n    environment:\n      - KEY: hunter2\n");
     assert!(said.contains("rails.yml:5:") && said.contains("NAME=value") && !said.contains("hunter2"), "{said}");
+    // What would else be passed over in silence, all of it at once.
+    let said =
+        broken("services:\n  web:\n    image: x\n    env_file: {path: a}\n    secrets: pw\n    healthcheck: 5\n");
+    for line in ["rails.yml:4: web.env_file", "rails.yml:5: web.secrets", "rails.yml:6: web.healthcheck"] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
 }

@@ -102,6 +102,7 @@ impl Service {
             }
         }
         conspicuous(name, node, left);
+        check_shapes(name, node, reader.faults);
         let volumes = node.get("volumes").map(Node::items).unwrap_or_default();
         for volume in volumes {
             if container_path(volume).is_some_and(|path| path.starts_with(SECRETS)) {
@@ -140,6 +141,24 @@ impl Service {
     pub(crate) fn watches(&self) -> bool {
         let said = self.variable("CHANDLERY_WATCH").and_then(Variable::text);
         said.is_some_and(|text| matches!(text, "1" | "true" | "yes" | "on"))
+    }
+}
+
+/// What is read of a service, where it is of another kind than compose takes: it would be passed over in silence.
+fn check_shapes(name: &str, node: &Node, faults: &mut Vec<Fault>) {
+    const LISTS: [&str; 5] = ["secrets", "configs", "profiles", "cap_drop", "volumes"];
+    const TEXTS_OR_LISTS: [&str; 2] = ["env_file", "tmpfs"];
+    for (key, value) in node.pairs() {
+        let (is_list, is_text) = (matches!(value.kind, Kind::List(_)), matches!(value.kind, Kind::Scalar(_)));
+        let expected = match key.as_str() {
+            _ if value.is_null() => continue,
+            key if LISTS.contains(&key) && !is_list => "a list",
+            key if TEXTS_OR_LISTS.contains(&key) && !is_list && !is_text => "a text or a list",
+            "healthcheck" if !matches!(value.kind, Kind::Map(_)) => "a map",
+            "image" | "user" if !is_text => "a text",
+            _ => continue,
+        };
+        faults.push(Fault::new(&value.at, format!("{name}.{key} is not {expected}, which compose wants there")));
     }
 }
 
