@@ -290,6 +290,9 @@ pub struct Reference {
     pub target: Option<EntryInfo>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// How it stands with what that refers to, where its value is kept outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Outside>,
 }
 
 /// `POST /v1/tokens`

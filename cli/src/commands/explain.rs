@@ -45,7 +45,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<(), Failure> {
 }
 
 fn fault(reference: &Reference) -> Option<String> {
-    reference.fault.as_ref().map(|fault| format!("${{{}}}: {fault}", reference.text))
+    let outside =
+        reference.outside.as_ref().filter(|outside| !outside.stale).and_then(|outside| outside.fault.as_ref());
+    reference.fault.as_ref().or(outside).map(|fault| format!("${{{}}}: {fault}", reference.text))
 }
 
 fn tree(title: &str, explanation: &Explanation) -> String {
@@ -62,7 +64,10 @@ fn tree(title: &str, explanation: &Explanation) -> String {
     for reference in references {
         let target = match (&reference.target, &reference.fault) {
             (_, Some(fault)) => format!("FAULT: {fault}"),
-            (Some(target), None) => format!("{}: {}", target.layer, in_words(target)),
+            (Some(target), None) => {
+                let outside = reference.outside.as_ref().map(|outside| format!("; {}", outside_in_words(outside)));
+                format!("{}: {}{}", target.layer, in_words(target), outside.unwrap_or_default())
+            }
             (None, None) => "not resolved".to_owned(),
         };
         let name = format!("${{{}}}", reference.text);
@@ -122,6 +127,7 @@ mod tests {
             text: text.to_owned(),
             target: fault.is_none().then(|| info("base")),
             fault: fault.map(str::to_owned),
+            outside: None,
         };
         let explanation = Explanation {
             name: EntryName::parse("URL").unwrap(),

@@ -31,9 +31,9 @@ impl Vault {
             core.read(|snapshot| {
                 let records = Records::new(snapshot, &keyring);
                 let mut views = Views::new(records, caller, abroad, View::asked(&records, of.clone())?);
-                let explanation = explain(&records, &mut views, name.clone())?;
+                let explanation = explain(&records, abroad, &mut views, name.clone())?;
                 let outside = match explanation.winner.reference {
-                    Some(_) => Some(outside(abroad, &mut views, &name)?),
+                    Some(_) => Some(outside(abroad, &mut views, &Key::here(name.clone()))?),
                     None => None,
                 };
                 Ok(Done::new(Explanation { outside, ..explanation }))
@@ -43,7 +43,12 @@ impl Vault {
     }
 }
 
-fn explain(records: &Records<'_>, views: &mut Views<'_>, name: EntryName) -> Result<Explanation, Error> {
+fn explain(
+    records: &Records<'_>,
+    abroad: &Abroad<'_>,
+    views: &mut Views<'_>,
+    name: EntryName,
+) -> Result<Explanation, Error> {
     let view = &views.here;
     let choice = view.choices.get(&name).ok_or_else(|| {
         let service = view.of.service.as_ref().map(|service| format!(" for {service}")).unwrap_or_default();
@@ -63,14 +68,13 @@ fn explain(records: &Records<'_>, views: &mut Views<'_>, name: EntryName) -> Res
         false => Vec::new(),
     };
     let references: Result<Vec<ReferenceInfo>, Error> =
-        named.into_iter().map(|reference| look(records, views, reference)).collect();
+        named.into_iter().map(|reference| look(records, abroad, views, reference)).collect();
     Ok(Explanation { name, winner, hidden, references: references?, outside: None })
 }
 
 /// How it stands with what the entry refers to.
-fn outside(abroad: &Abroad<'_>, views: &mut Views<'_>, name: &EntryName) -> Result<Outside, Error> {
-    let key = Key::here(name.clone());
-    let fault = match views.source(&key)? {
+fn outside(abroad: &Abroad<'_>, views: &mut Views<'_>, key: &Key) -> Result<Outside, Error> {
+    let fault = match views.source(key)? {
         Err(Missing::Outside { why, .. }) => Some(why),
         _ => None,
     };
@@ -87,7 +91,12 @@ fn describe(records: &Records<'_>, view: &View, candidate: &Candidate<Row>) -> R
     described(records, &view.layer_key(&candidate.layer), &candidate.item)
 }
 
-fn look(records: &Records<'_>, views: &mut Views<'_>, reference: Reference) -> Result<ReferenceInfo, Error> {
+fn look(
+    records: &Records<'_>,
+    abroad: &Abroad<'_>,
+    views: &mut Views<'_>,
+    reference: Reference,
+) -> Result<ReferenceInfo, Error> {
     let text = reference.to_string();
     let (view, name, missing) = match &reference {
         Reference::Here(name) => (Some(&views.here), name, "it is not set, or not granted to this service"),
@@ -98,11 +107,17 @@ fn look(records: &Records<'_>, views: &mut Views<'_>, reference: Reference) -> R
         ),
     };
     let found = view.and_then(|view| view.choices.get(name).map(|choice| (view, choice)));
-    Ok(match found {
-        Some((view, choice)) if choice.is_delivered() => {
-            ReferenceInfo { text, target: Some(describe(records, view, &choice.winner)?), fault: None }
-        }
-        Some(_) => ReferenceInfo { text, target: None, fault: Some("this region's overlay removes it".to_owned()) },
-        None => ReferenceInfo { text, target: None, fault: Some(missing.to_owned()) },
-    })
+    let fault = |why: &str| Some(why.to_owned());
+    let (target, fault) = match found {
+        Some((view, choice)) if choice.is_delivered() => (Some(describe(records, view, &choice.winner)?), None),
+        Some(_) => (None, fault("this region's overlay removes it")),
+        None => (None, fault(missing)),
+    };
+    let is_outside = target.as_ref().is_some_and(|target| target.reference.is_some());
+    let key = match reference {
+        Reference::Here(name) => Key::here(name),
+        Reference::There { stack, environment, name } => Key { space: Some((stack, environment)), name },
+    };
+    let outside = is_outside.then(|| outside(abroad, views, &key)).transpose()?;
+    Ok(ReferenceInfo { text, target, fault, outside })
 }

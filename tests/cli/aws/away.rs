@@ -145,6 +145,8 @@ fn while_aws_is_away_its_last_word_is_served_and_said_to_be_old() {
         assert_eq!(exported.json()["PASSWORD"], password);
         let explained = account.cli(&["explain", "PASSWORD", "--service", "app"]).ok();
         assert!(explained.text().contains("may be old: read 20") && explained.text().contains(word), "{explained}");
+        let template = account.cli(&["explain", "URL", "--service", "app"]).ok();
+        assert!(template.text().contains("may be old: read 20") && template.text().contains(word), "{template}");
         let started = app(&account, &[], "echo $PASSWORD").ok();
         assert_eq!(started.text(), format!("{password}\n"));
         assert!(started.stderr.contains(warning), "{word}: {started}");
