@@ -23,8 +23,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::OnceCell;
 
-use super::error::{Endpoint, Failing, Subject};
-use super::{Access, AwsError, AwsRegion};
+use super::error::{Endpoint, Failing, Operation, Subject};
+use super::{Access, AwsError, AwsRegion, SecretId};
 
 /// How long the whole of one operation may take while somebody waits for a reply.
 const PROMPT: Duration = Duration::from_secs(5);
@@ -106,9 +106,14 @@ impl Aws {
         Ok(self.lock().entry(key).or_insert(client).clone())
     }
 
-    /// Where AWS is asked, once that is known.
-    pub(super) fn endpoint(&self) -> &OnceLock<Endpoint> {
-        &self.0.endpoint
+    /// What an operation is about, and where AWS is asked, once that is known.
+    pub(super) fn subject<'a>(
+        &'a self,
+        operation: Operation,
+        region: &'a AwsRegion,
+        secret: Option<&'a SecretId>,
+    ) -> Subject<'a> {
+        Subject { operation, region, secret: secret.map(SecretId::as_str), endpoint: Some(&self.0.endpoint) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(AwsRegion, Pace), Client>> {

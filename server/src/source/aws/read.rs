@@ -68,7 +68,7 @@ impl Aws {
         id: &SecretId,
         version: &Version,
     ) -> Result<Secret, AwsError> {
-        let subject = Subject { endpoint: Some(self.endpoint()), ..Subject::of(Operation::GetSecretValue, region, id) };
+        let subject = self.subject(Operation::GetSecretValue, region, Some(id));
         let call = self.client(&subject, pace).await?.get_secret_value().secret_id(id.as_str());
         let call = match version {
             Version::Current => call,
@@ -148,12 +148,7 @@ impl Aws {
     }
 
     async fn fill(&self, batch: &mut Batch, pace: Pace, region: &AwsRegion, ids: &[SecretId]) -> Result<(), AwsError> {
-        let subject = Subject {
-            operation: Operation::BatchGetSecretValue,
-            region,
-            secret: None,
-            endpoint: Some(self.endpoint()),
-        };
+        let subject = self.subject(Operation::BatchGetSecretValue, region, None);
         let client = self.client(&subject, pace).await?;
         let named: Vec<String> = ids.iter().map(|id| id.as_str().to_owned()).collect();
         let mut next = None;
@@ -189,8 +184,7 @@ impl Aws {
         prefix: &str,
         found: &(dyn Fn(usize) + Send + Sync),
     ) -> Result<Vec<Listed>, AwsError> {
-        let subject =
-            Subject { operation: Operation::ListSecrets, region, secret: None, endpoint: Some(self.endpoint()) };
+        let subject = self.subject(Operation::ListSecrets, region, None);
         let client = self.client(&subject, Pace::Patient).await?;
         let mut listed = BTreeMap::new();
         let mut next = None;
@@ -217,7 +211,7 @@ impl Aws {
     /// # Errors
     /// Where AWS does not tell.
     pub async fn describe(&self, region: &AwsRegion, id: &SecretId) -> Result<Option<Described>, AwsError> {
-        let subject = Subject { endpoint: Some(self.endpoint()), ..Subject::of(Operation::DescribeSecret, region, id) };
+        let subject = self.subject(Operation::DescribeSecret, region, Some(id));
         let client = self.client(&subject, Pace::Patient).await?;
         let got = match client.describe_secret().secret_id(id.as_str()).send().await {
             Ok(got) => got,

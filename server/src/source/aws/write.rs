@@ -32,7 +32,7 @@ impl Aws {
     /// # Errors
     /// Where AWS does not make it.
     pub async fn create(&self, region: &AwsRegion, id: &SecretId, new: Creation<'_>) -> Result<String, AwsError> {
-        let subject = Subject { endpoint: Some(self.endpoint()), ..Subject::of(Operation::CreateSecret, region, id) };
+        let subject = self.subject(Operation::CreateSecret, region, Some(id));
         let call = self.client(&subject, Pace::Patient).await?.create_secret().name(id.as_str());
         let tags = new.tags.iter().map(|(key, value)| tag(key, value)).collect::<Vec<_>>();
         let call = call
@@ -53,7 +53,7 @@ impl Aws {
     /// # Errors
     /// Where AWS does not take it.
     pub async fn put(&self, region: &AwsRegion, id: &SecretId, value: &Value) -> Result<String, AwsError> {
-        let subject = Subject { endpoint: Some(self.endpoint()), ..Subject::of(Operation::PutSecretValue, region, id) };
+        let subject = self.subject(Operation::PutSecretValue, region, Some(id));
         let call = self.client(&subject, Pace::Patient).await?.put_secret_value().secret_id(id.as_str());
         let call = match text(value) {
             Some(text) => call.secret_string(text),
@@ -73,8 +73,7 @@ impl Aws {
         id: &SecretId,
         to: &[AwsRegion],
     ) -> Result<Replication, AwsError> {
-        let subject =
-            Subject { endpoint: Some(self.endpoint()), ..Subject::of(Operation::ReplicateSecretToRegions, region, id) };
+        let subject = self.subject(Operation::ReplicateSecretToRegions, region, Some(id));
         let call = self.client(&subject, Pace::Patient).await?.replicate_secret_to_regions().secret_id(id.as_str());
         let call = call.set_add_replica_regions(Some(replicas(to)));
         let done = call.send().await.map_err(|error| subject.failed(&error))?;
@@ -89,7 +88,7 @@ impl Aws {
     /// # Errors
     /// Where AWS does not do so.
     pub async fn delete(&self, region: &AwsRegion, id: &SecretId) -> Result<(), AwsError> {
-        let subject = Subject { endpoint: Some(self.endpoint()), ..Subject::of(Operation::DeleteSecret, region, id) };
+        let subject = self.subject(Operation::DeleteSecret, region, Some(id));
         let call = self.client(&subject, Pace::Patient).await?.delete_secret().secret_id(id.as_str());
         let done = call.recovery_window_in_days(RECOVERY_DAYS).send().await;
         done.map(|_| ()).map_err(|error| subject.failed(&error))
