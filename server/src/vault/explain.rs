@@ -31,12 +31,7 @@ impl Vault {
             core.read(|snapshot| {
                 let records = Records::new(snapshot, &keyring);
                 let mut views = Views::new(records, caller, abroad, View::asked(&records, of.clone())?);
-                let explanation = explain(&records, abroad, &mut views, name.clone())?;
-                let outside = match explanation.winner.reference {
-                    Some(_) => Some(outside(abroad, &mut views, &Key::here(name.clone()))?),
-                    None => None,
-                };
-                Ok(Done::new(Explanation { outside, ..explanation }))
+                Ok(Done::new(explain(&records, abroad, &mut views, name.clone())?))
             })
         })
         .await
@@ -69,7 +64,10 @@ fn explain(
     };
     let references: Result<Vec<ReferenceInfo>, Error> =
         named.into_iter().map(|reference| look(records, abroad, views, reference)).collect();
-    Ok(Explanation { name, winner, hidden, references: references?, outside: None })
+    let references = references?;
+    let is_outside = winner.reference.is_some();
+    let outside = is_outside.then(|| outside(abroad, views, &Key::here(name.clone()))).transpose()?;
+    Ok(Explanation { name, winner, hidden, references, outside })
 }
 
 /// How it stands with what the entry refers to.
