@@ -18,6 +18,8 @@ use crate::failure::{Exit, Failure};
 use crate::output;
 
 const TICK: Duration = Duration::from_millis(20);
+/// For what is over in milliseconds as a rule.
+const SHORT_TICK: Duration = Duration::from_millis(2);
 /// How long a program has after it was asked to end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -94,6 +96,21 @@ impl Interrupt {
                 return Ok(Ended::Killed("its time was over"));
             }
             thread::sleep(TICK);
+        }
+    }
+}
+
+/// Waits for a child for so long; nothing, where it had to be ended then.
+pub(super) fn in_time(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
+    let until = Instant::now() + patience;
+    loop {
+        match child.try_wait()? {
+            Some(status) => return Ok(Some(status)),
+            None if Instant::now() < until => thread::sleep(SHORT_TICK),
+            None => {
+                let _ = child.kill().and_then(|()| child.wait());
+                return Ok(None);
+            }
         }
     }
 }

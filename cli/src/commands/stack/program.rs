@@ -2,11 +2,12 @@
 
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::interrupt::in_time;
 use crate::failure::Failure;
 
 /// What `--version` of it begins with.
@@ -28,7 +29,7 @@ pub(super) fn is_ours(program: &Path) -> Result<(), Failure> {
         // To its end, so that it is not ended by a pipe that nobody reads.
         let _ = io::copy(&mut pipe, &mut io::sink());
     });
-    let ended = wait(&mut child);
+    let ended = in_time(&mut child, PATIENCE).ok().flatten();
     // Ended by a signal, it was not made for this machine's processor.
     if ended.is_some_and(|status| status.code().is_none()) {
         return Ok(());
@@ -39,21 +40,6 @@ pub(super) fn is_ours(program: &Path) -> Result<(), Failure> {
     }
     let what = format!("{} is not chandlery-entrypoint; nothing was changed", program.display());
     Err(Failure::usage(what, "name the static one with --entrypoint or CHANDLERY_ENTRYPOINT"))
-}
-
-/// `None` where it had to be ended.
-fn wait(child: &mut Child) -> Option<ExitStatus> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(status),
-            Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(2)),
-            _ => {
-                let _ = child.kill().and_then(|()| child.wait());
-                return None;
-            }
-        }
-    }
 }
 
 #[cfg(test)]

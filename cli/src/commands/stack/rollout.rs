@@ -28,6 +28,7 @@ use crate::client;
 use crate::context::Context;
 use crate::context::hosts::Host;
 use crate::failure::{Exit, Failure};
+use crate::formats::shell::single_quote;
 use crate::output::table::Table;
 use crate::output::{self, Format, FormatArg};
 use ledger::{Before, Book, Ledger, Line, State};
@@ -326,7 +327,9 @@ fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
     } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+        let mut text = Vec::new();
+        single_quote(&mut text, word.as_bytes());
+        String::from_utf8_lossy(&text).into_owned()
     }
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chandlery_wire::RegionName;
 use ring::digest;
@@ -17,6 +17,7 @@ use super::super::bundles::Bundles;
 use super::super::check;
 use super::super::dock::Dock;
 use super::super::docker::Runner;
+use super::super::interrupt::in_time;
 use super::super::render::{Prepared, Site};
 use super::health::{self, Container};
 use super::plan::Stop;
@@ -131,25 +132,15 @@ fn version(dock: &Dock) -> Result<String, String> {
     let mut command = dock.docker(["version", "--format", "{{.Server.Arch}}"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|error| format!("docker cannot be started: {error}"))?;
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => {
-                let (mut said, mut complained) = (String::new(), String::new());
-                let _ = child.stdout.take().map(|mut pipe| pipe.read_to_string(&mut said));
-                let _ = child.stderr.take().map(|mut pipe| pipe.read_to_string(&mut complained));
-                return match status.success() {
-                    true => Ok(said.trim().to_owned()),
-                    false => Err(complained.trim().lines().last().unwrap_or("it says nothing").to_owned()),
-                };
-            }
-            Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(20)),
-            Ok(None) => {
-                let _ = child.kill().and_then(|()| child.wait());
-                return Err(format!("it did not answer in {} s", PATIENCE.as_secs()));
-            }
-            Err(error) => return Err(error.to_string()),
-        }
+    let Some(status) = in_time(&mut child, PATIENCE).map_err(|error| error.to_string())? else {
+        return Err(format!("it did not answer in {} s", PATIENCE.as_secs()));
+    };
+    let (mut said, mut complained) = (String::new(), String::new());
+    let _ = child.stdout.take().map(|mut pipe| pipe.read_to_string(&mut said));
+    let _ = child.stderr.take().map(|mut pipe| pipe.read_to_string(&mut complained));
+    match status.success() {
+        true => Ok(said.trim().to_owned()),
+        false => Err(complained.trim().lines().last().unwrap_or("it says nothing").to_owned()),
     }
 }
 
