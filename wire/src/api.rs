@@ -144,6 +144,23 @@ pub struct WriteEntry {
     pub expect_version: Option<u64>,
 }
 
+impl WriteEntry {
+    /// The value as it is; all else as the entry has it, or as it is for a new one.
+    #[must_use]
+    pub fn literal(value: Value) -> Self {
+        Self {
+            value,
+            template: false,
+            reference: false,
+            unchecked: false,
+            secret: None,
+            deliver: None,
+            grant: None,
+            expect_version: None,
+        }
+    }
+}
+
 /// `POST /v1/entries/{stack}/{environment}`: all of the entries are written, or none is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(ToSchema))]

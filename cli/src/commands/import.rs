@@ -105,19 +105,7 @@ fn entries(haul: Haul, args: &Args) -> Vec<NamedEntry> {
         let secret = if plain.contains(&name) { Some(false) } else { args.attributes.secret() };
         let template = templates.contains(&name);
         let grant = args.attributes.grant.clone();
-        NamedEntry {
-            entry: WriteEntry {
-                value,
-                template,
-                reference: false,
-                unchecked: false,
-                secret,
-                deliver,
-                grant,
-                expect_version: None,
-            },
-            name,
-        }
+        NamedEntry { entry: WriteEntry { template, secret, deliver, grant, ..WriteEntry::literal(value) }, name }
     };
     haul.values.into_iter().map(entry).collect()
 }

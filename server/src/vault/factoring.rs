@@ -24,7 +24,8 @@ use crate::store::{EnvironmentRow, LayerKey, Row};
 pub(super) struct Copies {
     regions: Vec<RegionName>,
     values: Vec<BTreeMap<EntryName, Value>>,
-    plain: BTreeSet<EntryName>,
+    /// Whether each is a secret; what is not here stays as it is, and is one where it is new.
+    secret: BTreeMap<EntryName, bool>,
     grant: Option<Grant>,
     exact: bool,
     /// What becomes of these is decided already, and the copies do not have them.
@@ -52,7 +53,8 @@ impl Vault {
         let target = Target { stack, environment, declare, terms };
         let (changed, mut factored) = self
             .transform(caller, "write-factoring", target, move |writing, row| {
-                let copies = Copies::new(regions, plain, grant, exact)?;
+                let secret = plain.into_iter().map(|name| (name, false)).collect();
+                let copies = Copies::new(regions, secret, grant, exact)?;
                 copies.plan(writing, row)
             })
             .await?;
@@ -90,7 +92,7 @@ impl Told {
 impl Copies {
     pub(super) fn new(
         copies: Vec<RegionCopy>,
-        plain: Vec<EntryName>,
+        secret: BTreeMap<EntryName, bool>,
         grant: Option<Grant>,
         exact: bool,
     ) -> Result<Self, Error> {
@@ -112,12 +114,12 @@ impl Copies {
             regions.push(region);
             values.push(of_region);
         }
-        let plain: BTreeSet<EntryName> = plain.into_iter().collect();
-        for name in plain.iter().filter(|name| !values.iter().any(|copy| copy.contains_key(name))) {
+        let plain = secret.iter().filter(|(_, secret)| !**secret).map(|(name, _)| name);
+        for name in plain.filter(|name| !values.iter().any(|copy| copy.contains_key(name))) {
             faults.push(Fault { name: name.to_string(), detail: "is to be plain, and is in no copy".to_owned() });
         }
         match faults.is_empty() {
-            true => Ok(Self { regions, values, plain, grant, exact, settled: BTreeSet::new() }),
+            true => Ok(Self { regions, values, secret, grant, exact, settled: BTreeSet::new() }),
             false => Err(Error::new(Code::Invalid, "the copies cannot be taken as they are")
                 .hint("correct them and send them again")
                 .faults(faults)),
@@ -338,14 +340,10 @@ impl Copies {
 
     fn set(&self, region: Option<&RegionName>, (name, grant): (&EntryName, Option<&Grant>), value: &Value) -> Change {
         let entry = WriteEntry {
-            value: value.clone(),
-            template: false,
-            reference: false,
-            unchecked: false,
-            secret: self.plain.contains(name).then_some(false),
+            secret: self.secret.get(name).copied(),
             deliver: Some(Delivery::Variable),
             grant: grant.cloned(),
-            expect_version: None,
+            ..WriteEntry::literal(value.clone())
         };
         Change::Set(SetEntry { name: name.clone(), region: region.cloned(), entry })
     }

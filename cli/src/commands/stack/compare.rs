@@ -150,14 +150,10 @@ impl<'a> Stored<'a> {
             _ => Some(wanted.deliver.clone()),
         };
         let entry = WriteEntry {
-            value: wanted.value.clone(),
-            template: false,
-            reference: false,
-            unchecked: false,
             secret: wanted.said.secret.or_else(|| known.is_none().then_some(wanted.secret.is_some())),
             deliver,
             grant: Some(step.grant.clone()),
-            expect_version: None,
+            ..WriteEntry::literal(wanted.value.clone())
         };
         NamedEntry { name: wanted.name.clone(), entry }
     }

@@ -254,16 +254,8 @@ impl Taken {
                 _ => {}
             }
             let deliver = one.file.then(|| Delivery::File(FileAttributes::default())).filter(|_| !known);
-            let set = WriteEntry {
-                value: one.value,
-                template: false,
-                reference: false,
-                unchecked: false,
-                secret: Some(secrecy.secret),
-                deliver,
-                grant: haul.ask.grant.clone(),
-                expect_version: None,
-            };
+            let (secret, grant) = (Some(secrecy.secret), haul.ask.grant.clone());
+            let set = WriteEntry { secret, deliver, grant, ..WriteEntry::literal(one.value) };
             let set = Change::Set(SetEntry { name, region: region.clone(), entry: set });
             plan.steps.push((layer.clone(), Step::Asked(set)));
         }

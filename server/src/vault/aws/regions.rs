@@ -67,15 +67,9 @@ impl Taken {
                 .faults(faults));
         }
         let copies = copies.into_iter().map(|(region, entries)| RegionCopy { region, entries }).collect();
-        let plain = secret.iter().filter(|(_, secret)| !**secret).map(|(name, _)| name.clone()).collect();
-        let copies = Copies::new(copies, plain, haul.ask.grant.clone(), haul.ask.exact)?.settled(settled);
-        let mut plan = copies.plan(writing, row)?;
         // What one layer has as plain and another as a secret is one in all of them, as is what somebody says is.
-        for (_, step) in &mut plan.steps {
-            if let Step::Asked(Change::Set(set)) = step {
-                set.entry.secret = secret.get(&set.name).copied();
-            }
-        }
+        let copies = Copies::new(copies, secret, haul.ask.grant.clone(), haul.ask.exact)?.settled(settled);
+        let mut plan = copies.plan(writing, row)?;
         plan.told.apart(steps.len() as u64);
         steps.extend(plan.steps);
         skipped.extend(plan.skipped);
@@ -144,16 +138,8 @@ impl Ground<'_> {
                     verdicts.faults.push(Fault { name: format!("{region}/{name}"), detail: detail.to_owned() });
                 }
                 AwsResult::New => {
-                    let entry = WriteEntry {
-                        value,
-                        template: false,
-                        reference: false,
-                        unchecked: false,
-                        secret: Some(secrecy.secret),
-                        deliver: None,
-                        grant: grants.first().map(|grant| (*grant).clone()),
-                        expect_version: None,
-                    };
+                    let grant = grants.first().map(|grant| (*grant).clone());
+                    let entry = WriteEntry { secret: Some(secrecy.secret), grant, ..WriteEntry::literal(value) };
                     let set = SetEntry { name: name.clone(), region: Some(region), entry };
                     verdicts.steps.push((layer, Step::Asked(Change::Set(set))));
                 }
